@@ -1,0 +1,41 @@
+// Package prompt asks the user, and only the user.
+//
+// The enclave describes what it wants to know with a typed request; a
+// [Prompter] shows it and returns what the user decided. In a browser the
+// dialog is drawn in the measured frame, over a port that the app neither
+// sees nor can forge; package prompttest holds the scripted user of tests.
+//
+// What a dialog proves is bounded: no in-page dialog proves intent against a
+// hostile app, which can hide the frame or move focus. So nothing here returns
+// consent as a reusable token: an answer covers the one call that asked.
+package prompt
+
+import (
+	"context"
+	"errors"
+)
+
+// Outcomes that are not an answer.
+var (
+	// ErrCancelled: the user said no, or closed the dialog.
+	ErrCancelled = errors.New("prompt: cancelled by the user")
+	// ErrExpired: nobody answered within Timeout.
+	ErrExpired = errors.New("prompt: nobody answered")
+	// ErrBusy: another dialog is open.
+	ErrBusy = errors.New("prompt: another dialog is open")
+)
+
+// Destroy asks whether to delete a vault and every key in it. The dialog
+// makes the user type Word, and holds its confirming button back for Wait.
+type Destroy struct {
+	Origin  string // of the app that asks
+	Account string
+	State   string // of the vault: "unlocked", "locked" or "lost"
+	Keys    int    // how many keys die; -1 if that cannot be read
+}
+
+// Prompter shows dialogs, one at a time. A nil error means that the user
+// confirmed, in this dialog, for this request.
+type Prompter interface {
+	Destroy(ctx context.Context, request Destroy) error
+}
