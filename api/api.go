@@ -1,0 +1,326 @@
+// Package api is the contract between the enclave and the apps that embed it:
+// every method's parameters and result, every error code, every limit.
+//
+// It is pure data. The enclave decodes requests into these types, and the
+// SDK's TypeScript declarations are generated from them, so this package
+// imports nothing of ours and contains no behaviour beyond encoding.
+//
+// A field's `check` tag says what the enclave enforces before a handler sees
+// the value; the same tag is printed in the documentation, and in a result
+// it says what to expect:
+//
+//	required     the member must be present and not empty (Bytes: present)
+//	chars=N      at most N characters (strings)
+//	max=N        at most N bytes (strings, Bytes) or at most the value N (numbers)
+//	min=N        at least the value N (numbers), if present
+//	bytes=N|M    exactly N or M bytes (Bytes), if present
+//	enum=a|b     one of these, if present
+//	kid          a key id: 43 characters of base64url, if present
+//
+// Times are integer seconds since 1970-01-01 UTC. Bytes are base64url without
+// padding, in their one canonical form (RFC 4648 section 5).
+package api
+
+import "encoding/json/jsontext"
+
+// Version is the protocol version: the "v" of every request.
+const Version = 1
+
+// Limits that hold for every app.
+const (
+	MaxMessage   = 1 << 20      // bytes of JSON text in a request or reply
+	MaxPending   = 256          // requests the worker takes at once
+	MaxAccount   = 128          // bytes of an account name
+	MaxLabel     = 64           // characters of a label
+	MaxContext   = 128          // bytes of a context
+	MaxData      = 256 << 10    // bytes of data to sign
+	MaxClaims    = 16 << 10     // bytes of JSON in jwt.sign's claims
+	MaxDepth     = 32           // nesting of JSON in a request
+	MaxJWTTTL    = 24 * 60 * 60 // seconds
+	MaxVAPIDTTL  = 15 * 60      // seconds, without a lease
+	MaxKeys      = 10_000       // keys in one vault
+	MaxPageKeys  = 500          // keys in one keys.list reply
+	MaxPageAudit = 500          // entries in one audit.entries reply
+)
+
+// Request is the envelope of every call. ID is chosen by the caller, from 1 to
+// 2^53-1, and is free again once the reply has come.
+type Request struct {
+	V      int            `json:"v"`
+	ID     int64          `json:"id"`
+	Method string         `json:"method"`
+	Params jsontext.Value `json:"params,omitzero"`
+}
+
+// Reply answers one request: exactly one of Result and Error is set.
+type Reply struct {
+	ID     int64  `json:"id"`
+	Result any    `json:"result,omitzero"`
+	Error  *Error `json:"error,omitzero"`
+}
+
+// Event is a message that no request asked for.
+type Event struct {
+	Event string `json:"event" check:"enum=ready|locked|unlocked|alert|closed"`
+	Data  any    `json:"data,omitzero"`
+}
+
+// None is the parameters of a method that has none, and the result of a method
+// that only succeeds.
+type None struct{}
+
+// Info is the result of enclave.info.
+type Info struct {
+	Version     string   `json:"version"`
+	Commit      string   `json:"commit"`
+	Measurement string   `json:"measurement"` // SHA-384 of the loader, 96 hex digits, by the loader's own account
+	Protocol    int      `json:"protocol"`
+	Algorithms  []string `json:"algorithms"` // that this browser can do
+}
+
+// SelfTest is the result of enclave.selfTest. A page cannot vouch for itself:
+// the result says that this code works, not that it is the right code.
+type SelfTest struct {
+	OK           bool     `json:"ok"`     // every available primitive gave its known answer
+	Wasm         string   `json:"wasm"`   // "sha384-…" of the module that runs, hashed before it was compiled
+	Loader       SelfSaid `json:"loader"` // what the loader says of itself: a claim, not a proof
+	Tests        []Test   `json:"tests"`
+	Milliseconds float64  `json:"milliseconds"`
+}
+
+// SelfSaid is the loader's own account of itself.
+type SelfSaid struct {
+	Version     string `json:"version"`
+	Commit      string `json:"commit"`
+	Measurement string `json:"measurement"`
+}
+
+// Test is one known-answer test.
+type Test struct {
+	Name  string `json:"name"`
+	OK    bool   `json:"ok"`
+	Error string `json:"error,omitzero"` // why not; "not available here" where the browser lacks the algorithm
+}
+
+// CancelParams are the parameters of enclave.cancel.
+type CancelParams struct {
+	ID int64 `json:"id" check:"required,min=1"` // of the pending request to stop
+}
+
+// CancelResult is the result of enclave.cancel.
+type CancelResult struct {
+	Cancelled bool `json:"cancelled"` // false if no such request was pending
+}
+
+// CreateVaultParams are the parameters of vault.create.
+type CreateVaultParams struct {
+	Persistence string `json:"persistence" check:"required,enum=device|session"`
+	Lock        string `json:"lock" check:"required,enum=none|passphrase|passkey"`
+}
+
+// Status is the result of vault.status and vault.create.
+type Status struct {
+	State       string   `json:"state" check:"enum=absent|locked|unlocked|lost"`
+	Persistence string   `json:"persistence,omitzero" check:"enum=device|session"` // absent while there is no vault
+	Durability  string   `json:"durability" check:"enum=persistent|best-effort|browser-session|memory"`
+	Lock        string   `json:"lock,omitzero" check:"enum=none|passphrase|passkey"`
+	CreatedAt   int64    `json:"createdAt,omitzero"`                                              // seconds
+	Slots       []Slot   `json:"slots"`                                                           // the ways in
+	Recovery    Recovery `json:"recovery"`                                                        //
+	Counts      Counts   `json:"counts"`                                                          //
+	Reason      string   `json:"reason,omitzero" check:"enum=marker-without-vault|share-missing"` // why it is lost
+}
+
+// Slot is one way to open a vault.
+type Slot struct {
+	ID        string `json:"id"`
+	Kind      string `json:"kind" check:"enum=device|passphrase|passkey"`
+	Label     string `json:"label"`
+	CreatedAt int64  `json:"createdAt"` // seconds
+}
+
+// Recovery says whether a recovery phrase exists.
+type Recovery struct {
+	Enabled bool `json:"enabled"`
+}
+
+// Counts are how many of each thing a vault holds.
+type Counts struct {
+	Keys    int    `json:"keys"`
+	Entries uint64 `json:"entries"` // of the audit log
+}
+
+// CreateKeyParams are the parameters of keys.create. The algorithm follows
+// from the purpose: vapid is ES256, identity EdDSA, agreement X25519, signing
+// EdDSA unless Alg asks for ES256.
+type CreateKeyParams struct {
+	Purpose string `json:"purpose" check:"required,enum=vapid|identity|agreement|signing"`
+	Alg     string `json:"alg,omitzero" check:"enum=ES256|EdDSA|X25519"`
+	Label   string `json:"label,omitzero" check:"chars=64"`
+}
+
+// KeyParams name one key.
+type KeyParams struct {
+	KID string `json:"kid" check:"required,kid"`
+}
+
+// ListKeysParams are the parameters of keys.list.
+type ListKeysParams struct {
+	After string `json:"after,omitzero" check:"kid"`           // the previous page's next
+	Limit int    `json:"limit,omitzero" check:"min=1,max=500"` // default 100
+}
+
+// Key is one application key. The private half has no representation here.
+type Key struct {
+	KID        string    `json:"kid"` // RFC 7638 thumbprint (SHA-256) of the public JWK
+	Alg        string    `json:"alg" check:"enum=ES256|EdDSA|X25519"`
+	Purpose    string    `json:"purpose" check:"enum=vapid|identity|agreement|signing"`
+	Label      string    `json:"label"`
+	CreatedAt  int64     `json:"createdAt"`           // seconds
+	LastUsedAt int64     `json:"lastUsedAt,omitzero"` // seconds; absent if never used
+	Uses       uint64    `json:"uses"`
+	State      string    `json:"state" check:"enum=active|retired|revoked"`
+	PublicKey  PublicKey `json:"publicKey"`
+}
+
+// PublicKey is a public key in its two usual forms.
+type PublicKey struct {
+	JWK JWK   `json:"jwk"` // RFC 7517, RFC 8037
+	Raw Bytes `json:"raw"` // 65 bytes (uncompressed point) for ES256, else 32
+}
+
+// JWK is a public JSON Web Key. Its members are exactly the ones that RFC 7638
+// hashes for the thumbprint.
+type JWK struct {
+	CRV string `json:"crv"`
+	KTY string `json:"kty"`
+	X   string `json:"x"`
+	Y   string `json:"y,omitzero"` // P-256 only
+}
+
+// KeyResult is the result of keys.create and keys.get.
+type KeyResult struct {
+	Key Key `json:"key"`
+}
+
+// KeyList is the result of keys.list, in order of kid.
+type KeyList struct {
+	Keys []Key  `json:"keys"`
+	Next string `json:"next,omitzero"` // give it as after for the next page
+}
+
+// SignJWTParams are the parameters of jwt.sign. Claims may not contain a
+// registered claim (iss, sub, aud, exp, nbf, iat, jti).
+type SignJWTParams struct {
+	KID        string                    `json:"kid" check:"required,kid"`
+	Audience   string                    `json:"audience" check:"required,max=512"`
+	Subject    string                    `json:"subject,omitzero" check:"max=512"`
+	TTLSeconds int64                     `json:"ttlSeconds" check:"required,min=1,max=86400"`
+	Claims     map[string]jsontext.Value `json:"claims,omitzero"`
+}
+
+// Token is the result of jwt.sign and token.vapid.
+type Token struct {
+	Token string `json:"token"` // JWS compact serialisation
+	Exp   int64  `json:"exp"`   // seconds
+	JTI   string `json:"jti"`   // 128 random bits, base64url
+}
+
+// SignChallengeParams are the parameters of challenge.sign.
+type SignChallengeParams struct {
+	KID     string `json:"kid" check:"required,kid"`
+	Context string `json:"context" check:"required,max=128"`
+	Data    Bytes  `json:"data" check:"required,max=262144"`
+}
+
+// Signature is the result of challenge.sign.
+type Signature struct {
+	Signature Bytes `json:"signature"` // 64 bytes
+}
+
+// VerifyChallengeParams are the parameters of challenge.verify. No vault is needed.
+type VerifyChallengeParams struct {
+	Alg       string `json:"alg" check:"required,enum=ES256|EdDSA"`
+	PublicKey Bytes  `json:"publicKey" check:"required,bytes=32|65"`
+	Context   string `json:"context" check:"required,max=128"`
+	Data      Bytes  `json:"data" check:"required,max=262144"`
+	Signature Bytes  `json:"signature" check:"required,max=128"`
+}
+
+// Verdict is the result of challenge.verify.
+type Verdict struct {
+	Valid bool `json:"valid"`
+}
+
+// AgreeParams are the parameters of key.agree.
+type AgreeParams struct {
+	KID       string `json:"kid" check:"required,kid"`
+	PublicKey Bytes  `json:"publicKey" check:"required,bytes=32"` // the peer's
+	Context   string `json:"context" check:"required,max=128"`
+}
+
+// Agreed is the result of key.agree.
+type Agreed struct {
+	Secret Bytes `json:"secret"` // 32 bytes, for this context only
+}
+
+// VAPIDParams are the parameters of token.vapid (RFC 8292).
+type VAPIDParams struct {
+	KID        string `json:"kid" check:"required,kid"`
+	Endpoint   string `json:"endpoint" check:"required,max=2048"` // of the push subscription; the token's aud is its origin
+	Subject    string `json:"subject" check:"required,max=256"`   // mailto: or https: URI that the push service can reach
+	TTLSeconds int64  `json:"ttlSeconds" check:"required,min=1,max=900"`
+}
+
+// Head is the result of audit.head.
+type Head struct {
+	Size       uint64 `json:"size"`
+	Root       Bytes  `json:"root"`       // RFC 6962 tree head, 32 bytes
+	Checkpoint string `json:"checkpoint"` // C2SP signed checkpoint
+}
+
+// EntriesParams are the parameters of audit.entries.
+type EntriesParams struct {
+	From  uint64 `json:"from,omitzero"`                        // first sequence number, default 0
+	Limit int    `json:"limit,omitzero" check:"min=1,max=500"` // default 100
+}
+
+// Entries is one page of the audit log, in order.
+type Entries struct {
+	Entries []Entry `json:"entries"`
+	Next    uint64  `json:"next,omitzero"` // give it as from for the next page; absent at the end
+	Size    uint64  `json:"size"`          // of the whole log
+}
+
+// Entry is one leaf of the audit log.
+type Entry struct {
+	Seq     uint64            `json:"seq"`
+	Time    int64             `json:"time"` // seconds; never decreases
+	Method  string            `json:"method"`
+	KID     string            `json:"kid,omitzero"`
+	Lease   string            `json:"lease,omitzero"`
+	Origin  string            `json:"origin"`
+	Outcome string            `json:"outcome"` // "ok" or an error code
+	Details map[string]string `json:"details,omitzero"`
+}
+
+// AuditVerdict is the result of audit.verify.
+type AuditVerdict struct {
+	Valid    bool   `json:"valid"`
+	Size     uint64 `json:"size"`
+	Root     Bytes  `json:"root"`
+	FirstBad *int64 `json:"firstBad,omitzero"` // sequence number of the first bad entry
+	Reason   string `json:"reason,omitzero"`
+}
+
+// ExportParams are the parameters of audit.export.
+type ExportParams struct {
+	Cursor string `json:"cursor,omitzero" check:"max=64"` // the previous page's next
+}
+
+// ExportPage is one page of the audit file. The file is the concatenation of
+// every page's text; `enclave audit verify` checks it.
+type ExportPage struct {
+	Text string `json:"text"`
+	Next string `json:"next,omitzero"` // absent at the end
+}

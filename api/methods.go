@@ -1,0 +1,31 @@
+package api
+
+// Method names a method and shows, by zero values, what it takes and returns.
+type Method struct {
+	Name   string
+	Params any
+	Result any
+}
+
+// Methods lists every method of this release. The policy table in package
+// enclave says who may call them; a test holds the two against each other.
+var Methods = []Method{
+	{"enclave.info", None{}, Info{}},
+	{"enclave.selfTest", None{}, SelfTest{}},
+	{"enclave.cancel", CancelParams{}, CancelResult{}},
+	{"vault.status", None{}, Status{}},
+	{"vault.create", CreateVaultParams{}, Status{}},
+	{"vault.destroy", None{}, None{}},
+	{"keys.create", CreateKeyParams{}, KeyResult{}},
+	{"keys.list", ListKeysParams{}, KeyList{}},
+	{"keys.get", KeyParams{}, KeyResult{}},
+	{"jwt.sign", SignJWTParams{}, Token{}},
+	{"challenge.sign", SignChallengeParams{}, Signature{}},
+	{"challenge.verify", VerifyChallengeParams{}, Verdict{}},
+	{"key.agree", AgreeParams{}, Agreed{}},
+	{"token.vapid", VAPIDParams{}, Token{}},
+	{"audit.head", None{}, Head{}},
+	{"audit.entries", EntriesParams{}, Entries{}},
+	{"audit.verify", None{}, AuditVerdict{}},
+	{"audit.export", ExportParams{}, ExportPage{}},
+}

@@ -1,0 +1,238 @@
+// Package enclave answers the requests of one app, for one account.
+//
+// A request is decoded strictly, looked up in the policy table (policy.go, the
+// only way to a handler), shown to the user if its row says so, handled, and
+// committed together with its audit leaf. Only then is it answered.
+//
+// This package must not know a browser: everything it touches is in [Config].
+package enclave
+
+import (
+	"context"
+	"encoding/json/v2"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/kms-enclave/kms-enclave/api"
+	"github.com/kms-enclave/kms-enclave/audit"
+	"github.com/kms-enclave/kms-enclave/ledger"
+	"github.com/kms-enclave/kms-enclave/vault"
+)
+
+// machineTime bounds what a call may take, time in dialogs not counted.
+const machineTime = 30 * time.Second
+
+// Causes of an ended call.
+var (
+	errCancelled = errors.New("enclave: called off")
+	errTimeout   = errors.New("enclave: out of time")
+	errClosed    = errors.New("enclave: closed")
+)
+
+// Enclave serves one connection.
+type Enclave struct {
+	cfg      Config
+	vaults   *vault.Manager
+	refusals refusals
+	ctx      context.Context
+	stop     context.CancelCauseFunc
+	running  sync.WaitGroup
+
+	mu      sync.Mutex
+	pending map[int64]context.CancelCauseFunc
+}
+
+// New returns an enclave that serves. It starts to open the vault at once, so
+// that the first call does not wait for it, and reports what it finds with an
+// event: unlocked, or an alert if the vault is lost.
+func New(ctx context.Context, cfg Config) *Enclave {
+	e := &Enclave{cfg: cfg, pending: map[int64]context.CancelCauseFunc{}}
+	e.ctx, e.stop = context.WithCancelCause(ctx)
+	e.vaults = &vault.Manager{
+		Config: vault.Config{Engine: cfg.Engine, Rand: cfg.Rand, Now: cfg.Now},
+		Device: cfg.Device, Session: cfg.Session,
+		ID: vault.ID(cfg.Origin, cfg.Account), Share: cfg.Share, Marker: cfg.Marker,
+	}
+	e.refusals.init(e)
+	e.running.Go(e.announce)
+	return e
+}
+
+func (e *Enclave) announce() {
+	ctx, cancel := context.WithTimeoutCause(e.ctx, machineTime, errTimeout)
+	defer cancel()
+	_, err := e.vaults.Current(ctx)
+	switch {
+	case err == nil:
+		e.notify("unlocked", nil)
+	case errors.Is(err, vault.ErrAbsent) || e.ctx.Err() != nil:
+	default:
+		e.notify("alert", toError(err))
+	}
+}
+
+// Close calls off what is pending and drops every handle. A session vault is
+// gone afterwards.
+func (e *Enclave) Close() {
+	e.stop(errClosed)
+	e.running.Wait()
+	e.vaults.Close()
+}
+
+// Handle serves one request, given as JSON text. It returns at once, and calls
+// reply exactly once, from another goroutine, with at most api.MaxMessage bytes.
+func (e *Enclave) Handle(request []byte, reply func([]byte)) {
+	r, failure := decodeRequest(request)
+	if failure != nil {
+		reply(encodeReply(api.Reply{ID: r.ID, Error: failure}))
+		return
+	}
+	ctx, cancel, failure := e.admit(r.ID)
+	if failure != nil {
+		reply(encodeReply(api.Reply{ID: r.ID, Error: failure}))
+		return
+	}
+	e.running.Go(func() {
+		answer := encodeReply(e.serve(ctx, r))
+		e.release(r.ID)
+		cancel(nil)
+		reply(answer)
+	})
+}
+
+// admit takes a request in, unless too many are pending.
+func (e *Enclave) admit(id int64) (context.Context, context.CancelCauseFunc, *api.Error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ctx.Err() != nil {
+		return nil, nil, errorf(api.Interrupted, "the enclave is closing")
+	}
+	if e.pending[id] != nil {
+		return nil, nil, invalid("/id", "the id of a pending request; use another one")
+	}
+	if len(e.pending) >= api.MaxPending {
+		return nil, nil, errorf(api.Busy, "%d requests are pending; wait for a reply, then try again", api.MaxPending)
+	}
+	ctx, cancel := context.WithCancelCause(e.ctx)
+	e.pending[id] = cancel
+	return ctx, cancel, nil
+}
+
+func (e *Enclave) release(id int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.pending, id)
+}
+
+// cancel calls a pending request off.
+func (e *Enclave) cancel(id int64) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	cancel := e.pending[id]
+	if cancel != nil {
+		cancel(errCancelled)
+	}
+	return cancel != nil
+}
+
+// call is one request on its way.
+type call struct {
+	*Enclave
+	ctx   context.Context
+	row   *Row
+	vault *vault.Vault // if the row's Auth is Session
+}
+
+// outcome is what a handler decided. For an audited row, Apply and the leaf
+// land in one commit before Result is sent.
+type outcome struct {
+	Result  any
+	KID     string
+	Details map[string]string
+	Apply   func(*ledger.Tx) error
+}
+
+func (e *Enclave) serve(ctx context.Context, r api.Request) (reply api.Reply) {
+	defer func() {
+		if p := recover(); p != nil {
+			// What a defect says may contain anything, so it is not passed on.
+			reply = api.Reply{ID: r.ID, Error: errorf(api.Internal, "the enclave has a defect in %s; the vault is as it was", r.Method)}
+		}
+	}()
+	row := byMethod[r.Method]
+	if row == nil {
+		return api.Reply{ID: r.ID, Error: errorf(api.UnknownMethod, "this release has no method of that name; enclave.info tells its version")}
+	}
+	if len(r.Params) > row.MaxParams {
+		return api.Reply{ID: r.ID, Error: invalid("/params", "%d bytes, at most %d allowed for %s", len(r.Params), row.MaxParams, row.Method)}
+	}
+	params, failure := row.decode(r.Params)
+	if failure != nil {
+		return api.Reply{ID: r.ID, Error: failure}
+	}
+	result, err := e.dispatch(ctx, row, params)
+	if err != nil {
+		failure := toError(err)
+		e.refusals.note(row, failure.Code)
+		return api.Reply{ID: r.ID, Error: failure}
+	}
+	return api.Reply{ID: r.ID, Result: result}
+}
+
+// dispatch authorises, asks, handles and commits.
+func (e *Enclave) dispatch(ctx context.Context, row *Row, params any) (any, error) {
+	c := &call{Enclave: e, ctx: ctx, row: row}
+	if err := c.authorise(); err != nil {
+		return nil, err
+	}
+	if row.ask != nil {
+		if err := row.ask(c); err != nil {
+			return nil, err
+		}
+	}
+	machine, cancel := context.WithTimeoutCause(ctx, machineTime, errTimeout)
+	defer cancel()
+	c.ctx = machine
+	out, err := row.handle(c, params)
+	if err == nil && row.Audited {
+		err = c.commit(out)
+	}
+	if errors.Is(err, ledger.ErrGone) || errors.Is(err, ledger.ErrReplaced) || errors.Is(err, ledger.ErrClosed) {
+		e.vaults.Forget(c.vault)
+	}
+	return out.Result, err
+}
+
+func (c *call) authorise() (err error) {
+	switch c.row.Auth {
+	case Open:
+		return nil
+	case Session:
+		c.vault, err = c.vaults.Current(c.ctx)
+		return err
+	case AnyVault:
+		report, err := c.vaults.Report(c.ctx)
+		if err == nil && report.State == "absent" {
+			return vault.ErrAbsent
+		}
+		if _, damaged := errors.AsType[*ledger.IntegrityError](err); damaged {
+			return nil // a damaged vault is one, too
+		}
+		return err
+	}
+	return errorf(api.Denied, "no rule allows it")
+}
+
+func (c *call) commit(out outcome) error {
+	return c.vault.Ledger.Submit(c.ctx, ledger.Op{Apply: out.Apply, Entry: audit.Entry{
+		Method: c.row.Method, KID: out.KID, Origin: c.cfg.Origin, Outcome: "ok", Details: out.Details,
+	}})
+}
+
+func (e *Enclave) notify(event string, data any) {
+	text, err := json.Marshal(api.Event{Event: event, Data: data}, json.Deterministic(true))
+	if err == nil {
+		e.cfg.Notify(text)
+	}
+}

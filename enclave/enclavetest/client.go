@@ -1,0 +1,202 @@
+// Package enclavetest is the behaviour suite of the enclave. It runs under
+// plain go test on keyengine/native and store/memstore, and, compiled to
+// WebAssembly, in real browsers on keyengine/webcrypto and store/indexeddb.
+package enclavetest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json/v2"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kms-enclave/kms-enclave/api"
+	"github.com/kms-enclave/kms-enclave/enclave"
+	"github.com/kms-enclave/kms-enclave/keyengine"
+	"github.com/kms-enclave/kms-enclave/prompt/prompttest"
+	"github.com/kms-enclave/kms-enclave/store"
+	"github.com/kms-enclave/kms-enclave/store/memstore"
+)
+
+// Platform is what the suite runs on.
+type Platform struct {
+	Engine keyengine.Engine
+	// Open opens one more connection (a "tab") to the database of that name,
+	// which is empty when the test begins.
+	Open func(t *testing.T, name string) store.Store
+}
+
+// App is the origin that tests connect from.
+const App = "https://app.example"
+
+// Origin is one browser profile: a database and a user.
+type Origin struct {
+	t        *testing.T
+	platform Platform
+	name     string
+
+	User   *prompttest.User
+	Share  [32]byte
+	Marker bool
+	Now    func() time.Time
+	Wrap   func(store.Store) store.Store // around the device store, if set
+}
+
+// NewOrigin returns an empty profile.
+func NewOrigin(t *testing.T, p Platform) *Origin {
+	o := &Origin{t: t, platform: p, User: &prompttest.User{}, Now: time.Now}
+	o.name = fmt.Sprintf("test-%s-%d", t.Name(), time.Now().UnixNano())
+	_, _ = rand.Read(o.Share[:])
+	return o
+}
+
+// Client is one connection of an app.
+type Client struct {
+	t       *testing.T
+	Enclave *enclave.Enclave
+	Device  store.Store
+	id      int64
+	mu      sync.Mutex
+	events  []string
+}
+
+// Connect opens a tab as App with account "alice".
+func (o *Origin) Connect() *Client { return o.ConnectAs(App, "alice") }
+
+// ConnectAs opens a tab as any app and account.
+func (o *Origin) ConnectAs(origin, account string) *Client {
+	o.t.Helper()
+	device := o.platform.Open(o.t, o.name)
+	if o.Wrap != nil {
+		device = o.Wrap(device)
+	}
+	c := &Client{t: o.t, Device: device}
+	c.Enclave = enclave.New(context.Background(), enclave.Config{
+		Engine: o.platform.Engine, Device: device, Session: memstore.New(), Prompter: o.User,
+		Now: o.Now, Rand: rand.Reader,
+		Release: enclave.Release{Version: "1.2.3", Commit: "unknown", Measurement: "00", Wasm: "sha384-x"},
+		Origin:  origin, Account: account, Share: o.Share, Marker: o.Marker,
+		Notify: c.note,
+	})
+	o.t.Cleanup(c.Close)
+	return c
+}
+
+func (c *Client) note(event []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.events = append(c.events, string(event))
+}
+
+// Events returns the events so far, as JSON text.
+func (c *Client) Events() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]string(nil), c.events...)
+}
+
+// Close ends the tab.
+func (c *Client) Close() {
+	c.Enclave.Close()
+	c.Device.Close()
+}
+
+// Raw sends one request as it is and returns the reply's text.
+func (c *Client) Raw(request string) string {
+	done := make(chan []byte, 1)
+	c.Enclave.Handle([]byte(request), func(reply []byte) { done <- reply })
+	return string(<-done)
+}
+
+// Try calls a method and returns its error, if any.
+func (c *Client) Try(method string, params, result any) *api.Error {
+	c.t.Helper()
+	c.mu.Lock()
+	c.id++
+	id := c.id
+	c.mu.Unlock()
+	if params == nil {
+		params = api.None{}
+	}
+	text, err := json.Marshal(map[string]any{"v": 1, "id": id, "method": method, "params": params})
+	if err != nil {
+		c.t.Errorf("%s: %v", method, err)
+		return &api.Error{Code: "test"}
+	}
+	var reply struct {
+		ID     int64
+		Result map[string]any
+		Error  *api.Error
+	}
+	answer := c.Raw(string(text))
+	if err := json.Unmarshal([]byte(answer), &reply, json.MatchCaseInsensitiveNames(true)); err != nil || reply.ID != id {
+		c.t.Errorf("%s: reply %s: %v", method, answer, err)
+		return &api.Error{Code: "test"}
+	}
+	if reply.Error != nil {
+		return reply.Error
+	}
+	if result != nil {
+		var typed struct {
+			Result any `json:"result"`
+		}
+		typed.Result = result
+		if err := json.Unmarshal([]byte(answer), &typed); err != nil {
+			c.t.Errorf("%s: reply %s: %v", method, answer, err)
+		}
+	}
+	return nil
+}
+
+// Must calls a method that has to succeed.
+func (c *Client) Must(method string, params, result any) {
+	c.t.Helper()
+	if failure := c.Try(method, params, result); failure != nil {
+		c.t.Fatalf("%s: %v (details %v)", method, failure, failure.Details)
+	}
+}
+
+// Refused calls a method that has to fail with a code, and returns the error.
+func (c *Client) Refused(code api.Code, method string, params any) *api.Error {
+	c.t.Helper()
+	failure := c.Try(method, params, nil)
+	if failure == nil {
+		c.t.Fatalf("%s succeeded, %s wanted", method, code)
+	}
+	if failure.Code != code {
+		c.t.Fatalf("%s: %v, %s wanted", method, failure, code)
+	}
+	if failure.Message == "" || failure.Retryable != code.Retryable() {
+		c.t.Errorf("%s: error %+v: no message, or retryable is wrong", method, failure)
+	}
+	return failure
+}
+
+// CreateVault makes a device vault.
+func (c *Client) CreateVault() api.Status {
+	c.t.Helper()
+	var status api.Status
+	c.Must("vault.create", map[string]any{"persistence": "device", "lock": "none"}, &status)
+	return status
+}
+
+// CreateKey makes a key for a purpose.
+func (c *Client) CreateKey(purpose, alg string) api.Key {
+	c.t.Helper()
+	params := map[string]any{"purpose": purpose}
+	if alg != "" {
+		params["alg"] = alg
+	}
+	var result api.KeyResult
+	c.Must("keys.create", params, &result)
+	return result.Key
+}
+
+// Status returns vault.status.
+func (c *Client) Status() (s api.Status) {
+	c.t.Helper()
+	c.Must("vault.status", nil, &s)
+	return s
+}

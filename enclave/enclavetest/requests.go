@@ -1,0 +1,261 @@
+package enclavetest
+
+import (
+	"encoding/json/v2"
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/kms-enclave/kms-enclave/api"
+	"github.com/kms-enclave/kms-enclave/enclave"
+)
+
+const someKID = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+func b64(n int) string { return api.Bytes(make([]byte, n)).String() }
+
+// goodParams are parameters that decode, for every method.
+func goodParams() map[string]any {
+	return map[string]any{
+		"enclave.info":     nil,
+		"enclave.selfTest": nil,
+		"enclave.cancel":   map[string]any{"id": 99},
+		"vault.status":     nil,
+		"vault.create":     map[string]any{"persistence": "device", "lock": "none"},
+		"vault.destroy":    nil,
+		"keys.create":      map[string]any{"purpose": "signing"},
+		"keys.list":        nil,
+		"keys.get":         map[string]any{"kid": someKID},
+		"jwt.sign":         map[string]any{"kid": someKID, "audience": "https://api.example", "ttlSeconds": 60},
+		"challenge.sign":   map[string]any{"kid": someKID, "context": "login", "data": ""},
+		"challenge.verify": map[string]any{"alg": "EdDSA", "publicKey": b64(32), "context": "login", "data": "", "signature": b64(64)},
+		"key.agree":        map[string]any{"kid": someKID, "publicKey": b64(32), "context": "chat"},
+		"token.vapid":      map[string]any{"kid": someKID, "endpoint": "https://push.example.net/x", "subject": "mailto:ops@example.net", "ttlSeconds": 60},
+		"audit.head":       nil,
+		"audit.entries":    nil,
+		"audit.verify":     nil,
+		"audit.export":     nil,
+	}
+}
+
+// testEveryRow goes through the policy table: every row is a method of the
+// contract and the other way round, has parameters here, takes no unknown
+// member, and without a vault does exactly what its authorisation says.
+func testEveryRow(t *testing.T, p Platform) {
+	params := goodParams()
+	if len(enclave.Policy) != len(api.Methods) || len(params) != len(api.Methods) || len(api.Methods) == 0 {
+		t.Fatalf("%d policy rows, %d methods in the contract, %d with parameters", len(enclave.Policy), len(api.Methods), len(params))
+	}
+	for i, row := range enclave.Policy {
+		t.Run(row.Method, func(t *testing.T) {
+			if api.Methods[i].Name != row.Method {
+				t.Errorf("contract names %s at this place", api.Methods[i].Name)
+			}
+			good, ok := params[row.Method]
+			if !ok {
+				t.Fatal("no parameters for it")
+			}
+			c := NewOrigin(t, p).Connect()
+			failure := c.Refused(api.InvalidRequest, row.Method, with(good, "surprise", 1))
+			if failure.Details["member"] != "/params/surprise" {
+				t.Errorf("unknown member: %v", failure.Details)
+			}
+			failure = c.Refused(api.InvalidRequest, row.Method, with(good, "x", strings.Repeat("x", row.MaxParams)))
+			if failure.Details["member"] != "/params" {
+				t.Errorf("over-long parameters: %v", failure)
+			}
+			// A key.agree with an all-zero key would be refused for the key's sake.
+			switch row.Auth {
+			case enclave.Session, enclave.AnyVault:
+				c.Refused(api.NotFound, row.Method, good)
+			case enclave.Open:
+				if failure := c.Try(row.Method, good, nil); failure != nil && row.Method != "audit.head" && row.Method != "challenge.verify" {
+					t.Errorf("open, but %v", failure)
+				}
+			default:
+				t.Errorf("authorisation %q is not known to this test", row.Auth)
+			}
+			if row.Fresh || row.Confirm {
+				testAsks(t, p, row.Method, good)
+			}
+		})
+	}
+}
+
+// testAsks makes sure that a row with a dialog does nothing when the user says no.
+func testAsks(t *testing.T, p Platform, method string, params any) {
+	o := NewOrigin(t, p)
+	c := o.Connect()
+	c.CreateVault()
+	c.Refused(api.Cancelled, method, params)
+	if len(o.User.Seen()) != 1 {
+		t.Errorf("%d dialogs, 1 wanted", len(o.User.Seen()))
+	}
+	if s := c.Status(); s.State != "unlocked" {
+		t.Errorf("after a no the vault is %s", s.State)
+	}
+}
+
+// with returns a copy of params with one member changed.
+func with(params any, name string, value any) map[string]any {
+	m := map[string]any{}
+	if given, ok := params.(map[string]any); ok {
+		maps.Copy(m, given)
+	}
+	m[name] = value
+	return m
+}
+
+func testNoVault(t *testing.T, p Platform) {
+	c := NewOrigin(t, p).Connect()
+	if s := c.Status(); s.State != "absent" || s.Persistence != "" || len(s.Slots) != 0 {
+		t.Errorf("status without a vault: %+v", s)
+	}
+	c.Refused(api.NotFound, "audit.head", nil)
+	c.Refused(api.UnknownMethod, "keys.destroyEverything", nil)
+	c.Refused(api.InvalidRequest, "", nil)
+}
+
+// testBadRequests sends envelopes that are not what the protocol says.
+func testBadRequests(t *testing.T, p Platform) {
+	c := NewOrigin(t, p).Connect()
+	c.CreateVault()
+	deep := strings.Repeat(`{"a":`, 40) + "1" + strings.Repeat("}", 40)
+	for _, test := range []struct{ name, request, id, member string }{
+		{"empty", ``, "0", ""},
+		{"not JSON", `hello`, "0", ""},
+		{"truncated", `{"v":1,"id":7,"method":"enclave.info"`, "7", ""},
+		{"array", `[1,2]`, "0", ""},
+		{"trailing data", `{"v":1,"id":7,"method":"enclave.info"} {}`, "7", ""},
+		{"no version", `{"id":7,"method":"enclave.info"}`, "7", "/v"},
+		{"other version", `{"v":2,"id":7,"method":"enclave.info"}`, "7", "/v"},
+		{"no id", `{"v":1,"method":"enclave.info"}`, "0", "/id"},
+		{"id zero", `{"v":1,"id":0,"method":"enclave.info"}`, "0", "/id"},
+		{"negative id", `{"v":1,"id":-1,"method":"enclave.info"}`, "0", "/id"},
+		{"huge id", `{"v":1,"id":9007199254740992,"method":"enclave.info"}`, "0", "/id"},
+		{"text id", `{"v":1,"id":"7","method":"enclave.info"}`, "0", "/id"},
+		{"fraction id", `{"v":1,"id":7.5,"method":"enclave.info"}`, "0", "/id"},
+		{"no method", `{"v":1,"id":7}`, "7", "/method"},
+		{"unknown member", `{"v":1,"id":7,"method":"enclave.info","extra":true}`, "7", "/extra"},
+		{"other case", `{"v":1,"id":7,"Method":"enclave.info"}`, "7", "/Method"},
+		{"duplicate member", `{"v":1,"id":7,"method":"enclave.info","method":"vault.destroy"}`, "7", "/method"},
+		{"duplicate parameter", `{"v":1,"id":7,"method":"keys.get","params":{"kid":"a","kid":"b"}}`, "7", "/params/kid"},
+		{"null parameters", `{"v":1,"id":7,"method":"enclave.info","params":null}`, "7", "/params"},
+		{"null member", `{"v":1,"id":7,"method":"keys.list","params":{"after":null}}`, "7", "/params/after"},
+		{"parameters not an object", `{"v":1,"id":7,"method":"enclave.info","params":[]}`, "7", "/params"},
+		{"invalid UTF-8", "{\"v\":1,\"id\":7,\"method\":\"enclave.info\xff\"}", "7", ""},
+		{"lone surrogate", `{"v":1,"id":7,"method":"keys.create","params":{"purpose":"signing","label":"\ud800"}}`, "7", ""},
+		{"too deep", `{"v":1,"id":7,"method":"jwt.sign","params":{"claims":` + deep + `}}`, "7", ""},
+		{"over-long", `{"v":1,"id":7,"method":"enclave.info","params":{"x":"` + strings.Repeat("x", api.MaxMessage) + `"}}`, "0", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var reply struct {
+				ID    int64      `json:"id"`
+				Error *api.Error `json:"error"`
+			}
+			answer := c.Raw(test.request)
+			if err := json.Unmarshal([]byte(answer), &reply); err != nil || reply.Error == nil {
+				t.Fatalf("reply %s (%v)", answer, err)
+			}
+			if reply.Error.Code != api.InvalidRequest || fmt.Sprint(reply.ID) != test.id {
+				t.Errorf("id %d, %v; id %s and invalid_request wanted", reply.ID, reply.Error, test.id)
+			}
+			if test.member != "" && reply.Error.Details["member"] != test.member {
+				t.Errorf("member %q, %q wanted (%v)", reply.Error.Details["member"], test.member, reply.Error)
+			}
+			if len(answer) > 1000 {
+				t.Errorf("a reply of %d bytes to a bad request", len(answer))
+			}
+		})
+	}
+	if s := c.Status(); s.State != "unlocked" {
+		t.Errorf("afterwards the vault is %s", s.State)
+	}
+}
+
+// testBadParams breaks one member at a time.
+func testBadParams(t *testing.T, p Platform) {
+	c := NewOrigin(t, p).Connect()
+	c.CreateVault()
+	before := c.Status().Counts
+	long := strings.Repeat("x", 4000)
+	for _, test := range []struct {
+		method, member string
+		value          any
+	}{
+		{"enclave.cancel", "id", -1},
+		{"enclave.cancel", "id", "1"},
+		{"vault.create", "persistence", "cloud"},
+		{"vault.create", "persistence", ""},
+		{"vault.create", "lock", 1},
+		{"keys.create", "purpose", "everything"},
+		{"keys.create", "alg", "RS256"},
+		{"keys.create", "alg", "X25519"}, // not for signing
+		{"keys.create", "label", strings.Repeat("x", 65)},
+		{"keys.create", "label", []string{"x"}},
+		{"keys.list", "limit", 501},
+		{"keys.list", "limit", -1},
+		{"keys.list", "after", "short"},
+		{"keys.get", "kid", "../../etc/passwd"},
+		{"keys.get", "kid", strings.Repeat("=", 43)},
+		{"jwt.sign", "audience", ""},
+		{"jwt.sign", "audience", long},
+		{"jwt.sign", "audience", "a\nb"},
+		{"jwt.sign", "subject", long},
+		{"jwt.sign", "ttlSeconds", 0},
+		{"jwt.sign", "ttlSeconds", -5},
+		{"jwt.sign", "ttlSeconds", api.MaxJWTTTL + 1},
+		{"jwt.sign", "ttlSeconds", 1.5},
+		{"jwt.sign", "ttlSeconds", "60"},
+		{"jwt.sign", "claims", []int{1}},
+		{"jwt.sign", "claims", map[string]any{"x": strings.Repeat("x", api.MaxClaims)}},
+		{"challenge.sign", "context", ""},
+		{"challenge.sign", "context", strings.Repeat("x", api.MaxContext+1)},
+		{"challenge.sign", "data", "not base64!"},
+		{"challenge.sign", "data", "AA=="},
+		{"challenge.sign", "data", "AB"}, // non-zero bits after the last byte
+		{"challenge.sign", "data", "AA\nAA"},
+		{"challenge.sign", "data", b64(api.MaxData + 1)},
+		{"challenge.verify", "alg", "none"},
+		{"challenge.verify", "publicKey", b64(31)},
+		{"challenge.verify", "publicKey", b64(65)}, // of the other algorithm
+		{"challenge.verify", "signature", b64(129)},
+		{"key.agree", "publicKey", b64(33)},
+		{"token.vapid", "ttlSeconds", api.MaxVAPIDTTL + 1},
+		{"audit.entries", "from", -1},
+		{"audit.entries", "limit", 501},
+		{"audit.export", "cursor", "5"},
+		{"audit.export", "cursor", "9.1"},
+		{"audit.export", "cursor", "0.999999"},
+	} {
+		t.Run(test.method+"/"+test.member+"="+printed(test.value), func(t *testing.T) {
+			failure := c.Refused(api.InvalidRequest, test.method, with(goodParams()[test.method], test.member, test.value))
+			if !strings.HasPrefix(failure.Details["member"], "/params/"+test.member) {
+				t.Errorf("member %q named, /params/%s wanted", failure.Details["member"], test.member)
+			}
+		})
+	}
+	if after := c.Status().Counts; after != before {
+		t.Errorf("bad requests left something: %+v, before %+v", after, before)
+	}
+}
+
+func printed(v any) string {
+	s := fmt.Sprint(v)
+	return s[:min(len(s), 20)]
+}
+
+func testUnicodeLimits(t *testing.T, p Platform) {
+	c := NewOrigin(t, p).Connect()
+	c.CreateVault()
+	label := strings.Repeat("🔑", api.MaxLabel) // characters, not bytes
+	var created api.KeyResult
+	c.Must("keys.create", map[string]any{"purpose": "signing", "label": label}, &created)
+	if created.Key.Label != label {
+		t.Errorf("label %q came back as %q", label, created.Key.Label)
+	}
+	c.Refused(api.InvalidRequest, "keys.create", map[string]any{"purpose": "signing", "label": label + "x"})
+	// A context is counted in bytes, because bytes are what is signed.
+	c.Refused(api.InvalidRequest, "challenge.sign", map[string]any{"kid": created.Key.KID, "context": strings.Repeat("é", 65), "data": ""})
+}

@@ -1,0 +1,49 @@
+package enclavetest
+
+import "testing"
+
+// Run runs the whole suite on a platform.
+func Run(t *testing.T, p Platform) {
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, Platform)
+	}{
+		{"EveryMethod", testEveryMethod},
+		{"EveryRow", testEveryRow},
+		{"NoVault", testNoVault},
+		{"BadRequests", testBadRequests},
+		{"BadParams", testBadParams},
+		{"UnicodeLimits", testUnicodeLimits},
+		{"JWT", testJWT},
+		{"ReservedClaims", testReservedClaims},
+		{"VAPID", testVAPID},
+		{"VAPIDRefusals", testVAPIDRefusals},
+		{"Challenge", testChallenge},
+		{"Agree", testAgree},
+		{"SmallOrder", testSmallOrder},
+		{"PurposeSeparation", testPurposeSeparation},
+		{"ListPages", testListPages},
+		{"Thumbprint", testThumbprint},
+		{"NoExport", testNoExport},
+		{"Reload", testReload},
+		{"Lost", testLost},
+		{"SessionVault", testSessionVault},
+		{"DestroyAsks", testDestroyAsks},
+		{"Namespaces", testNamespaces},
+		{"TwoTabs", testTwoTabs},
+		{"TwoTabsDestroy", testTwoTabsDestroy},
+		{"CreateOnce", testCreateOnce},
+		{"Flood", testFlood},
+		{"Cancel", testCancel},
+		{"Audit", testAudit},
+		{"AuditPages", testAuditPages},
+		{"RefusalsAreLogged", testRefusalsAreLogged},
+		{"EveryRecordGuarded", testEveryRecordGuarded},
+		{"StorageRefuses", testStorageRefuses},
+		{"CommittedButUnanswered", testCommittedButUnanswered},
+		{"WithoutShareNothingOpens", testWithoutShareNothingOpens},
+		{"NothingSecretInMessages", testNothingSecretInMessages},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, p) })
+	}
+}

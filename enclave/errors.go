@@ -1,0 +1,92 @@
+package enclave
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/kms-enclave/kms-enclave/api"
+	"github.com/kms-enclave/kms-enclave/keyengine"
+	"github.com/kms-enclave/kms-enclave/ledger"
+	"github.com/kms-enclave/kms-enclave/prompt"
+	"github.com/kms-enclave/kms-enclave/store"
+	"github.com/kms-enclave/kms-enclave/vault"
+)
+
+// errorf makes an API error. The message must say what to do, and must not
+// contain a secret or a value that the platform chose.
+func errorf(code api.Code, format string, args ...any) *api.Error {
+	return &api.Error{Code: code, Message: fmt.Sprintf(format, args...), Retryable: code.Retryable()}
+}
+
+// words says for each error of the inner packages what an app is told. The
+// first that matches counts.
+var words = []struct {
+	err     error
+	code    api.Code
+	message string
+}{
+	{errCancelled, api.Cancelled, "the app called it off"},
+	{errTimeout, api.Timeout, "the browser did not answer in time; it may have happened: look before you repeat it"},
+	{ledger.ErrTimeout, api.Timeout, "storage did not answer in time; it may have happened: look before you repeat it"},
+	{errClosed, api.Interrupted, "the enclave is closing"},
+	{ledger.ErrClosed, api.Conflict, "the vault was closed meanwhile, nothing was done; try again"},
+	{prompt.ErrCancelled, api.Cancelled, "the user said no"},
+	{prompt.ErrExpired, api.Expired, "nobody answered the dialog; ask again when the user is there"},
+	{prompt.ErrBusy, api.Denied, "another dialog of this vault is open; wait for its answer"},
+	{prompt.ErrBackoff, api.Denied, "the user said no twice; wait before asking again"},
+	{vault.ErrAbsent, api.NotFound, "there is no vault; vault.create makes one"},
+	{vault.ErrExists, api.Exists, "there is a vault already; vault.destroy removes it"},
+	{vault.ErrNoKey, api.NotFound, "there is no key with this kid; keys.list tells which there are"},
+	{vault.ErrInactive, api.Denied, "the key is retired or revoked and signs no more; use an active one"},
+	{vault.ErrKeyExists, api.Exists, "a key with this kid exists already"},
+	{vault.ErrManyKeys, api.QuotaExceeded, "the vault is full; it holds 10000 keys"},
+	{ledger.ErrQuota, api.QuotaExceeded, "too many operations on this vault; the allowance refills by ten a second"},
+	{ledger.ErrGone, api.NotFound, "the vault is gone; it was destroyed in another tab, or its storage was cleared"},
+	{ledger.ErrReplaced, api.Conflict, "the vault was changed in another tab, nothing was done; try again"},
+	{store.ErrConflict, api.Conflict, "another tab was faster, nothing was done; try again"},
+	{store.ErrFull, api.StorageFull, "the browser's storage is full, nothing was done; free some space for this site"},
+	{store.ErrNewer, api.Unsupported, "a newer release has used this storage; it was not touched. Use the newer release"},
+	{store.ErrHandleLost, api.StorageUnavailable, "this browser does not keep key handles; use a vault with persistence \"session\""},
+	{store.ErrUnavailable, api.StorageUnavailable, "the browser refuses to store (private window, blocked third-party storage, or cleared while in use); allow it or use persistence \"session\""},
+	{keyengine.ErrUnsupported, api.Unsupported, "this browser lacks the algorithm; enclave.info tells which it has"},
+	{keyengine.ErrPublicKey, api.InvalidRequest, "member /params/publicKey: not a valid public key, or one of small order"},
+	{context.DeadlineExceeded, api.Timeout, "it took too long; it may have happened: look before you repeat it"},
+	{context.Canceled, api.Interrupted, "the enclave is closing"},
+}
+
+// toError turns any error into what the app is told about it.
+func toError(err error) *api.Error {
+	if e, ok := errors.AsType[*api.Error](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[*ledger.IntegrityError](err); ok {
+		return errorf(api.Integrity, "%s; nothing was touched. Other keys may still work; restore a backup or destroy the vault", e.Error())
+	}
+	if e, ok := errors.AsType[*vault.LostError](err); ok {
+		return lostError(e)
+	}
+	for _, w := range words {
+		if errors.Is(err, w.err) {
+			return withMember(errorf(w.code, "%s", w.message))
+		}
+	}
+	return errorf(api.Internal, "the enclave met an error that it has no name for; the vault is as it was")
+}
+
+func withMember(e *api.Error) *api.Error {
+	if e.Code == api.InvalidRequest {
+		e.Details = map[string]string{"member": "/params/publicKey"}
+	}
+	return e
+}
+
+func lostError(lost *vault.LostError) *api.Error {
+	message := "the vault is lost: the app remembers one, but the enclave's storage is empty"
+	if lost.Reason == vault.LostShare {
+		message = "the vault is lost: the share that opens it is missing in the app"
+	}
+	e := errorf(api.NotFound, "%s; vault.destroy clears what is left, then vault.create makes a new one", message)
+	e.Details = map[string]string{"state": "lost", "reason": lost.Reason}
+	return e
+}

@@ -1,0 +1,172 @@
+package enclave
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/kms-enclave/kms-enclave/api"
+	"github.com/kms-enclave/kms-enclave/audit"
+	"github.com/kms-enclave/kms-enclave/ledger"
+)
+
+// logPage is how many leaves are read in one go.
+const logPage = 500
+
+// auditHead needs no unlocked vault: the ledger key works while it is locked.
+func auditHead(c *call, _ *api.None) (out outcome, err error) {
+	if c.vault, err = c.vaults.Current(c.ctx); err != nil {
+		return out, err
+	}
+	size, root, err := c.head()
+	if err != nil {
+		return outcome{}, err
+	}
+	checkpoint, err := c.vault.Checkpoint(c.ctx, size, root)
+	return outcome{Result: api.Head{Size: size, Root: root[:], Checkpoint: checkpoint}}, err
+}
+
+func (c *call) head() (size uint64, root [32]byte, err error) {
+	err = c.vault.Ledger.Read(c.ctx, func(tx *ledger.Tx) error {
+		size, root = tx.Size(), tx.Head()
+		return nil
+	})
+	return size, root, err
+}
+
+func auditEntries(c *call, p *api.EntriesParams) (outcome, error) {
+	limit := p.Limit
+	if limit == 0 {
+		limit = 100
+	}
+	var leaves [][]byte
+	var size uint64
+	err := c.vault.Ledger.Read(c.ctx, func(tx *ledger.Tx) (err error) {
+		size = tx.Size()
+		leaves, err = tx.Log(p.From, limit)
+		return err
+	})
+	if err != nil {
+		return outcome{}, err
+	}
+	page := api.Entries{Size: size, Entries: make([]api.Entry, len(leaves))}
+	for i, leaf := range leaves {
+		e, err := audit.ParseEntry(leaf)
+		if err != nil {
+			return outcome{}, &ledger.IntegrityError{What: "log entry " + strconv.FormatUint(p.From+uint64(i), 10)}
+		}
+		page.Entries[i] = api.Entry(e)
+	}
+	if next := p.From + uint64(len(leaves)); next < size && len(leaves) > 0 {
+		page.Next = next
+	}
+	return outcome{Result: page}, nil
+}
+
+// auditVerify reads the whole log, page by page so that others get their turn,
+// and checks every leaf, every sequence number and the head that was current
+// when it began.
+func auditVerify(c *call, _ *api.None) (outcome, error) {
+	size, root, err := c.head()
+	if err != nil {
+		return outcome{}, err
+	}
+	verdict := api.AuditVerdict{Size: size, Root: root[:]}
+	err = audit.Verify(c.leaves(size), size, root)
+	if bad, ok := errors.AsType[*audit.EntryError](err); ok {
+		at := int64(bad.Seq)
+		verdict.FirstBad, verdict.Reason = &at, bad.Error()
+		return outcome{Result: verdict}, nil
+	}
+	if failure, ok := errors.AsType[*ledger.IntegrityError](err); ok {
+		verdict.Reason = failure.Error()
+		return outcome{Result: verdict}, nil
+	}
+	if errors.Is(err, audit.ErrRoot) {
+		verdict.Reason = "the entries do not have the head that the root record says"
+		return outcome{Result: verdict}, nil
+	}
+	verdict.Valid = err == nil
+	return outcome{Result: verdict}, err
+}
+
+// leaves yields the canonical entries 0 … size-1, or an error.
+func (c *call) leaves(size uint64) func(yield func([]byte, error) bool) {
+	return func(yield func([]byte, error) bool) {
+		for from := uint64(0); from < size; {
+			page, err := c.page(from, size)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, leaf := range page {
+				if !yield(leaf, nil) {
+					return
+				}
+			}
+			from += uint64(len(page))
+		}
+	}
+}
+
+func (c *call) page(from, size uint64) (leaves [][]byte, err error) {
+	err = c.vault.Ledger.Read(c.ctx, func(tx *ledger.Tx) (err error) {
+		leaves, err = tx.Log(from, int(min(logPage, size-from)))
+		return err
+	})
+	return leaves, err
+}
+
+// auditExport writes the audit file in pages. The first one fixes the size and
+// carries the signed checkpoint; a cursor is "from.size" in decimal.
+func auditExport(c *call, p *api.ExportParams) (outcome, error) {
+	if p.Cursor == "" {
+		return c.exportFirst()
+	}
+	from, size, ok := parseCursor(p.Cursor)
+	now, _, err := c.head()
+	if err != nil {
+		return outcome{}, err
+	}
+	if !ok || size > now {
+		return outcome{}, invalid("/params/cursor", "not a cursor of this log; start without one")
+	}
+	leaves, err := c.page(from, size)
+	if err != nil {
+		return outcome{}, err
+	}
+	text, err := audit.AppendEntries(nil, leaves)
+	return outcome{Result: exportPage(text, from+uint64(len(leaves)), size)}, err
+}
+
+func (c *call) exportFirst() (outcome, error) {
+	size, root, err := c.head()
+	if err != nil {
+		return outcome{}, err
+	}
+	checkpoint, err := c.vault.Checkpoint(c.ctx, size, root)
+	if err != nil {
+		return outcome{}, err
+	}
+	verifier, err := c.vault.AuditVerifier()
+	if err != nil {
+		return outcome{}, err
+	}
+	header, err := audit.AppendHeader(nil, verifier, checkpoint)
+	return outcome{Result: exportPage(header, 0, size)}, err
+}
+
+func exportPage(text []byte, next, size uint64) api.ExportPage {
+	page := api.ExportPage{Text: string(text)}
+	if next < size {
+		page.Next = strconv.FormatUint(next, 10) + "." + strconv.FormatUint(size, 10)
+	}
+	return page
+}
+
+func parseCursor(cursor string) (from, size uint64, ok bool) {
+	a, b, _ := strings.Cut(cursor, ".")
+	from, err := strconv.ParseUint(a, 10, 64)
+	size, err2 := strconv.ParseUint(b, 10, 64)
+	return from, size, err == nil && err2 == nil && from < size
+}

@@ -1,0 +1,82 @@
+package enclave
+
+import (
+	"slices"
+
+	"github.com/kms-enclave/kms-enclave/api"
+	"github.com/kms-enclave/kms-enclave/keyengine"
+	"github.com/kms-enclave/kms-enclave/ledger"
+	"github.com/kms-enclave/kms-enclave/vault"
+)
+
+func keysCreate(c *call, p *api.CreateKeyParams) (outcome, error) {
+	purpose := vault.Purpose(p.Purpose)
+	alg, err := purpose.Algorithm(keyengine.Alg(p.Alg))
+	if err != nil {
+		return outcome{}, invalid("/params/alg", "%s", err.Error())
+	}
+	if !slices.Contains(c.cfg.Engine.Algorithms(c.ctx), alg) {
+		return outcome{}, keyengine.ErrUnsupported
+	}
+	key, apply, err := c.vault.NewKey(c.ctx, purpose, alg, p.Label, api.MaxKeys)
+	if err != nil {
+		return outcome{}, err
+	}
+	shown, err := show(key)
+	return outcome{
+		Result: api.KeyResult{Key: shown}, KID: key.KID, Apply: apply,
+		Details: map[string]string{"purpose": p.Purpose, "alg": string(alg)},
+	}, err
+}
+
+func keysGet(c *call, p *api.KeyParams) (outcome, error) {
+	var key *vault.Key
+	err := c.vault.Ledger.Read(c.ctx, func(tx *ledger.Tx) (err error) {
+		key, err = vault.ReadKey(tx, p.KID)
+		return err
+	})
+	if err != nil {
+		return outcome{}, err
+	}
+	shown, err := show(key)
+	return outcome{Result: api.KeyResult{Key: shown}}, err
+}
+
+func keysList(c *call, p *api.ListKeysParams) (outcome, error) {
+	limit := p.Limit
+	if limit == 0 {
+		limit = 100
+	}
+	var keys []*vault.Key
+	var more bool
+	err := c.vault.Ledger.Read(c.ctx, func(tx *ledger.Tx) (err error) {
+		keys, more, err = vault.ListKeys(tx, p.After, limit)
+		return err
+	})
+	if err != nil {
+		return outcome{}, err
+	}
+	list := api.KeyList{Keys: make([]api.Key, len(keys))}
+	for i, k := range keys {
+		if list.Keys[i], err = show(k); err != nil {
+			return outcome{}, err
+		}
+	}
+	if more {
+		list.Next = keys[len(keys)-1].KID
+	}
+	return outcome{Result: list}, nil
+}
+
+// show is the only way a key leaves: its public half and its metadata.
+func show(k *vault.Key) (api.Key, error) {
+	jwk, err := vault.NewJWK(k.Alg, k.Public)
+	if err != nil {
+		return api.Key{}, &ledger.IntegrityError{What: "key record " + k.KID}
+	}
+	return api.Key{
+		KID: k.KID, Alg: string(k.Alg), Purpose: string(k.Purpose), Label: k.Label,
+		CreatedAt: k.CreatedAt, LastUsedAt: k.LastUsedAt, Uses: k.Uses, State: string(k.State),
+		PublicKey: api.PublicKey{JWK: api.JWK(jwk), Raw: k.Public},
+	}, nil
+}

@@ -1,0 +1,98 @@
+package enclave
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/kms-enclave/kms-enclave/api"
+	"github.com/kms-enclave/kms-enclave/audit"
+	"github.com/kms-enclave/kms-enclave/ledger"
+)
+
+// Refusals that matter are leaves of the log, too, but an app must not be able
+// to fill the disk with them: they are counted, and written at most once per
+// refusalInterval, one leaf per method and code.
+const (
+	refusalInterval = time.Minute
+	maxRefusalKinds = 64
+)
+
+type refusal struct {
+	method string
+	code   api.Code
+}
+
+type refusals struct {
+	enclave *Enclave
+
+	mu      sync.Mutex
+	counts  map[refusal]int
+	waiting bool // a flush is scheduled or under way
+	flushed bool // something has been written already: wait the interval
+}
+
+func (r *refusals) init(e *Enclave) {
+	r.enclave = e
+	r.counts = map[refusal]int{}
+}
+
+// note counts a refused call. Only decisions count, not malformed requests,
+// faults, or calls that the app itself took back.
+func (r *refusals) note(row *Row, code api.Code) {
+	switch code {
+	case api.Denied, api.QuotaExceeded, api.Cancelled, api.Expired:
+	default:
+		return
+	}
+	if code == api.Cancelled && row.ask == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := refusal{row.Method, code}
+	if r.counts[key] == 0 && len(r.counts) >= maxRefusalKinds {
+		return
+	}
+	r.counts[key]++
+	if r.waiting || r.enclave.ctx.Err() != nil {
+		return
+	}
+	r.waiting = true
+	wait := time.Duration(0)
+	if r.flushed {
+		wait = refusalInterval
+	}
+	r.enclave.running.Go(func() { r.flush(wait) })
+}
+
+// flush writes what was counted. Without an unlocked vault there is no log to
+// write to, and the counts are dropped.
+func (r *refusals) flush(wait time.Duration) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.enclave.ctx.Done():
+		return
+	}
+	r.mu.Lock()
+	counts := r.counts
+	r.counts, r.waiting, r.flushed = map[refusal]int{}, false, true
+	r.mu.Unlock()
+
+	ctx, cancel := context.WithTimeoutCause(r.enclave.ctx, machineTime, errTimeout)
+	defer cancel()
+	v, err := r.enclave.vaults.Current(ctx)
+	if err != nil {
+		return
+	}
+	for key, n := range counts {
+		// A refusal that cannot be written must not fail anybody's call.
+		_ = v.Ledger.Submit(ctx, ledger.Op{Entry: audit.Entry{
+			Method: key.method, Origin: r.enclave.cfg.Origin, Outcome: string(key.code),
+			Details: map[string]string{"count": strconv.Itoa(n)},
+		}})
+	}
+}

@@ -1,0 +1,179 @@
+package enclave
+
+import (
+	"encoding/base64"
+	"encoding/json/jsontext"
+	"encoding/json/v2"
+	"io"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kms-enclave/kms-enclave/api"
+	"github.com/kms-enclave/kms-enclave/vault"
+)
+
+// registered are the claims of RFC 7519 section 4.1. The enclave sets those it
+// vouches for; none of them is taken from the caller's claims.
+var registered = []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"}
+
+func checkClaims(p *api.SignJWTParams) *api.Error {
+	total := 0
+	for name, value := range p.Claims {
+		if slices.Contains(registered, name) {
+			return invalid("/params/claims/"+name, "a registered claim; the enclave sets it")
+		}
+		total += len(name) + len(value)
+	}
+	if total > api.MaxClaims {
+		return invalid("/params/claims", "%d bytes, at most %d allowed", total, api.MaxClaims)
+	}
+	for _, m := range []struct{ member, value string }{{"/params/audience", p.Audience}, {"/params/subject", p.Subject}} {
+		if !isPlainText(m.value) {
+			return invalid(m.member, "control characters are not allowed")
+		}
+	}
+	return nil
+}
+
+func isPlainText(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) })
+}
+
+// tokenClaims are what a caller has a say in.
+type tokenClaims struct {
+	Audience, Subject string
+	TTL               int64 // seconds; within policy
+	Extra             map[string]jsontext.Value
+}
+
+// token is a JWS (RFC 7515) in compact serialisation before its signature.
+type token struct {
+	input []byte // BASE64URL(header) ‖ "." ‖ BASE64URL(payload), the JWS signing input
+	exp   int64
+	jti   string
+}
+
+// newToken builds a JWT (RFC 7519). alg and kid come from the key; exp, iat
+// and jti are set here. Extra must hold no registered claim.
+func newToken(random io.Reader, now time.Time, s *vault.Signer, c tokenClaims) (token, error) {
+	nonce := make([]byte, 16)
+	if _, err := io.ReadFull(random, nonce); err != nil {
+		return token{}, err
+	}
+	t := token{jti: base64.RawURLEncoding.EncodeToString(nonce), exp: now.Unix() + c.TTL}
+	payload, err := json.Marshal(struct {
+		Aud   string                    `json:"aud"`
+		Exp   int64                     `json:"exp"`
+		Iat   int64                     `json:"iat"`
+		Jti   string                    `json:"jti"`
+		Sub   string                    `json:"sub,omitzero"`
+		Extra map[string]jsontext.Value `json:",embed"`
+	}{c.Audience, t.exp, now.Unix(), t.jti, c.Subject, c.Extra}, json.Deterministic(true))
+	if err != nil {
+		return token{}, err
+	}
+	// alg and kid are our own words and base64url: nothing to escape.
+	header := `{"alg":"` + string(s.Alg) + `","kid":"` + s.KID + `","typ":"JWT"}`
+	t.input = base64.RawURLEncoding.AppendEncode(nil, []byte(header))
+	t.input = base64.RawURLEncoding.AppendEncode(append(t.input, '.'), payload)
+	return t, nil
+}
+
+func (t token) join(signature []byte) string {
+	return string(base64.RawURLEncoding.AppendEncode(append(t.input, '.'), signature))
+}
+
+// endpointOrigin returns the origin of a push endpoint: the audience of a VAPID
+// token (RFC 8292 section 2).
+func endpointOrigin(endpoint string) (string, *api.Error) {
+	const member = "/params/endpoint"
+	u, err := url.Parse(endpoint)
+	switch {
+	case err != nil || u.Scheme != "https" || u.Opaque != "":
+		return "", invalid(member, "an https URL wanted, as PushSubscription.endpoint has it")
+	case u.User != nil:
+		return "", invalid(member, "user information is not allowed")
+	case !isHostname(u.Hostname()):
+		return "", invalid(member, "a host name in ASCII wanted")
+	}
+	origin := "https://" + strings.ToLower(u.Hostname())
+	if port := u.Port(); port != "" && port != "443" {
+		origin += ":" + port
+	} else if strings.HasSuffix(u.Host, ":") {
+		return "", invalid(member, "an empty port is not allowed")
+	}
+	return origin, nil
+}
+
+// checkContact accepts what the strictest push service accepts as "sub": a
+// mailto: or https: URI of somebody who can be reached on the internet.
+func checkContact(subject string) *api.Error {
+	const member = "/params/subject"
+	var domain string
+	if address, ok := strings.CutPrefix(subject, "mailto:"); ok {
+		local, host, found := strings.Cut(address, "@")
+		if !found || !isMailLocal(local) {
+			return invalid(member, "mailto:name@domain wanted")
+		}
+		domain = host
+	} else {
+		u, err := url.Parse(subject)
+		if err != nil || u.Scheme != "https" || u.User != nil || u.Opaque != "" || !isPlainText(subject) || strings.ContainsAny(subject, " \"<>\\^`{|}") {
+			return invalid(member, "a mailto: or https: URI wanted")
+		}
+		domain = u.Hostname()
+	}
+	if !isHostname(domain) || !isPublicDomain(strings.ToLower(domain)) {
+		return invalid(member, "a public domain wanted; push services refuse localhost, addresses and reserved names")
+	}
+	return nil
+}
+
+// isMailLocal accepts the dot-atom of RFC 5322 section 3.2.3 without the
+// characters that a URI would have to escape.
+func isMailLocal(s string) bool {
+	if s == "" || len(s) > 64 || s[0] == '.' || s[len(s)-1] == '.' || strings.Contains(s, "..") {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune(".!$&'*+-=_~", rune(c)) {
+			return false
+		}
+	}
+	return true
+}
+
+// isHostname accepts a host name of RFC 1123 section 2.1 in ASCII.
+func isHostname(s string) bool {
+	if len(s) == 0 || len(s) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for i := range len(label) {
+			c := label[i]
+			if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// reservedTLDs can never be reached (RFC 2606, RFC 6761, RFC 6762, RFC 9476).
+var reservedTLDs = []string{"localhost", "invalid", "test", "example", "local", "internal", "alt", "onion", "arpa"}
+
+func isPublicDomain(domain string) bool {
+	dot := strings.LastIndexByte(domain, '.')
+	if dot < 0 {
+		return false
+	}
+	tld := domain[dot+1:]
+	numeric := strings.Trim(tld, "0123456789") == "" // an IPv4 address
+	return !numeric && len(tld) >= 2 && !slices.Contains(reservedTLDs, tld)
+}

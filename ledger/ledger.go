@@ -1,0 +1,437 @@
+// Package ledger is the only writer of a vault's storage.
+//
+// Everything that happens to a vault goes through one goroutine: a handler
+// submits an [Op], whose Apply changes records and whose Entry is the leaf that
+// the audit log will carry. The ledger takes the vault's lock, runs the waiting
+// Applies in order on the newest state, and commits their records, their leaves
+// and a new root record as one batch. Only then do the submitters get their
+// answer. So nothing happens unrecorded, nothing is recorded that did not
+// happen, and nothing is answered before it is durable.
+//
+// # What lies in the store
+//
+//	root   -          sealed: commit number, the largest time seen, the log's frontier, the index's top page
+//	index  <prefix>   the other pages of the index (see index.go)
+//	log    <seq>      sealed: a batch of consecutive leaves (see package audit); seq is its first, 16 hex digits
+//	other             the vault's records, sealed or plain as the Sealer says
+//
+// A stored value is a format byte (1), then for a sealed record nonce ‖
+// ciphertext ‖ tag, and for a plain one its bytes. The additional data of a
+// sealed record is
+//
+//	"kms-enclave/record/v1" ‖ 0 ‖ kind ‖ 0 ‖ id
+//
+// The index maps SHA-256(kind ‖ 0 ‖ id) of every record of the last row to its
+// fingerprint: SHA-256(1 ‖ nonce) of a sealed record, SHA-256(0 ‖ bytes) of a
+// plain one. A nonce names one ciphertext, because nobody without the key makes
+// another one that opens under it; so the index can be computed before anything
+// is sealed, and a commit needs a single round trip to the cryptography.
+// One record that is changed, moved, dropped or rolled back alone no longer
+// matches. Rolling back the whole database shows only against an audit head
+// that somebody else has kept.
+//
+// # Crash windows
+//
+// A batch lands whole or not at all. Between landing and the reply a crash
+// loses the reply, not the operation. There is no other window.
+//
+// The ledger must not sign, decide, or know methods.
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/kms-enclave/kms-enclave/audit"
+	"github.com/kms-enclave/kms-enclave/keyengine"
+	"github.com/kms-enclave/kms-enclave/store"
+)
+
+// The ledger's own kinds.
+const (
+	KindRoot  = "root"
+	KindIndex = "index"
+	KindLog   = "log"
+)
+
+// Bounds.
+const (
+	maxBatch      = 256              // ops in one commit
+	maxCached     = 4096             // opened records kept in memory
+	commitTimeout = 10 * time.Second // machine time for one commit
+
+	// Burst and RefillPerSecond bound how fast an app can grow the log: the
+	// allowance starts at Burst, every leaf takes one, and it refills slowly.
+	Burst           = 200_000
+	RefillPerSecond = 10
+)
+
+// Errors that callers branch on.
+var (
+	// ErrGone: the vault has been destroyed, by this tab or another one.
+	ErrGone = errors.New("ledger: the vault is gone")
+	// ErrReplaced: the vault was destroyed and another one made in its place,
+	// or its ways in have changed; whoever holds keys of it must open it anew.
+	ErrReplaced = errors.New("ledger: the vault is not the one that was opened")
+	// ErrQuota: the log's allowance is used up.
+	ErrQuota = errors.New("ledger: too many operations")
+	// ErrClosed: Close was called.
+	ErrClosed = errors.New("ledger: closed")
+	// ErrTimeout: the platform did not answer in time; the outcome is unknown.
+	ErrTimeout = errors.New("ledger: storage did not answer in time")
+)
+
+// IntegrityError says that something stored is not what was written.
+type IntegrityError struct {
+	What string // the record, by kind and id; never its content
+}
+
+func (e *IntegrityError) Error() string {
+	return "stored " + e.What + " is not what was written"
+}
+
+// Item is one record to seal or open.
+type Item struct {
+	Name  store.Name
+	Nonce [keyengine.NonceSize]byte // to seal with; unused when opening
+	AAD   []byte
+	Data  []byte
+}
+
+// Sealer holds the keys of one vault. Package vault implements it.
+type Sealer interface {
+	// Sealed reports whether records of this kind are encrypted.
+	Sealed(kind string) bool
+	// Seal returns nonce ‖ ciphertext ‖ tag per item, in one round trip.
+	Seal(ctx context.Context, items []Item) ([][]byte, error)
+	// Open returns the plaintexts; a *keyengine.OpenError says which item failed.
+	Open(ctx context.Context, items []Item) ([][]byte, error)
+}
+
+// Config is what a Ledger works with.
+type Config struct {
+	Store  store.Store
+	Sealer Sealer
+	Vault  string // the vault id
+	Rand   io.Reader
+	Now    func() time.Time
+
+	// Anchor is the plain record that tells this vault from another one made
+	// under the same id. If its bytes change, operations fail with ErrReplaced.
+	Anchor store.Record
+}
+
+// Op is one operation: a change, a leaf, or both.
+type Op struct {
+	// Apply reads and changes the state. It runs on the newest state, possibly
+	// more than once, and must re-check what it relied on. If it fails, nothing
+	// of the op happens and Submit returns its error. It may be nil.
+	Apply func(tx *Tx) error
+	// Entry becomes a leaf unless its Method is empty. Seq and Time are set by
+	// the ledger.
+	Entry audit.Entry
+}
+
+// Ledger serialises the operations on one vault.
+type Ledger struct {
+	cfg   Config
+	queue chan *submission
+	stop  context.CancelCauseFunc
+	ctx   context.Context
+	done  sync.WaitGroup
+
+	state *state // of the worker goroutine only
+}
+
+// state is the newest committed state that this tab knows.
+type state struct {
+	raw   []byte // the stored root record: the precondition of the next commit
+	root  root
+	index index
+	cache map[store.Name]cached
+}
+
+type cached struct {
+	fingerprint hash
+	plain       []byte
+}
+
+type submission struct {
+	ctx      context.Context
+	op       *Op
+	readOnly bool
+	result   chan error
+}
+
+// Create commits the first state of a vault: its records (the anchor among
+// them), its handles, and the first leaf. store.ErrConflict if there is one.
+func Create(ctx context.Context, cfg Config, records []store.Record, handles []store.Handle, entry audit.Entry) (*Ledger, error) {
+	l := newLedger(cfg)
+	l.state = &state{index: newIndex(l.loadPage), cache: map[store.Name]cached{}}
+	l.state.root = root{allowance: Burst, refilled: cfg.Now().Unix(), top: l.state.index.top}
+	tx := newTx(ctx, l)
+	err := tx.run(&Op{Entry: entry, Apply: func(tx *Tx) error {
+		for _, r := range records {
+			tx.Put(r.Name, r.Value)
+		}
+		return nil
+	}})
+	if err == nil {
+		err = tx.commit(ctx, handles)
+	}
+	if err != nil {
+		l.stop(ErrClosed)
+		return nil, err
+	}
+	l.start()
+	return l, nil
+}
+
+// Open reads the root record of an existing vault. ErrGone if there is none.
+func Open(ctx context.Context, cfg Config) (*Ledger, error) {
+	l := newLedger(cfg)
+	if err := l.reload(ctx); err != nil {
+		l.stop(ErrClosed)
+		return nil, err
+	}
+	l.start()
+	return l, nil
+}
+
+func newLedger(cfg Config) *Ledger {
+	l := &Ledger{cfg: cfg, queue: make(chan *submission, maxBatch)}
+	l.ctx, l.stop = context.WithCancelCause(context.Background())
+	return l
+}
+
+func (l *Ledger) start() {
+	l.done.Add(1)
+	go func() {
+		defer l.done.Done()
+		l.run()
+	}()
+}
+
+// Close ends the ledger. Operations that wait get ErrClosed; a commit under
+// way is finished first.
+func (l *Ledger) Close() {
+	l.stop(ErrClosed)
+	l.done.Wait()
+}
+
+// Submit runs op and returns once it is durable, or has failed and left
+// nothing. When ctx ends first, its cause is returned and the outcome of an op
+// already under way is unknown to the caller.
+func (l *Ledger) Submit(ctx context.Context, op Op) error {
+	return l.submit(&submission{ctx: ctx, op: &op, result: make(chan error, 1)})
+}
+
+// Read runs read on the newest state; tx must not be changed by it.
+func (l *Ledger) Read(ctx context.Context, read func(tx *Tx) error) error {
+	return l.submit(&submission{ctx: ctx, op: &Op{Apply: read}, readOnly: true, result: make(chan error, 1)})
+}
+
+func (l *Ledger) submit(s *submission) error {
+	select {
+	case l.queue <- s:
+	case <-s.ctx.Done():
+		return context.Cause(s.ctx)
+	case <-l.ctx.Done():
+		return context.Cause(l.ctx)
+	}
+	select {
+	case err := <-s.result:
+		return err
+	case <-s.ctx.Done():
+		return context.Cause(s.ctx)
+	case <-l.ctx.Done():
+		return context.Cause(l.ctx)
+	}
+}
+
+func (l *Ledger) run() {
+	for {
+		select {
+		case first := <-l.queue:
+			l.serve(first)
+		case <-l.ctx.Done():
+			return
+		}
+	}
+}
+
+// serve takes the vault's lock, then runs everything that waits by then.
+func (l *Ledger) serve(first *submission) {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), commitTimeout, ErrTimeout)
+	defer cancel()
+	unlock, err := l.cfg.Store.Lock(ctx, l.cfg.Vault)
+	if err != nil {
+		first.result <- err
+		return
+	}
+	defer unlock()
+	batch := []*submission{first}
+	for len(batch) < maxBatch {
+		select {
+		case s := <-l.queue:
+			batch = append(batch, s)
+			continue
+		default:
+		}
+		break
+	}
+	l.commitBatch(ctx, batch)
+}
+
+// commitBatch runs the ops on the state this tab knows. If somebody else has
+// committed since, the batch fails as a whole or an op's failure is suspect;
+// then the state is read again and everything runs once more. Under the lock
+// that happens at most once; the bound is for browsers whose locks lie.
+func (l *Ledger) commitBatch(ctx context.Context, batch []*submission) {
+	batch = dropEnded(batch)
+	fresh := false
+	for range 4 {
+		tx := newTx(ctx, l)
+		outcome := make([]error, len(batch))
+		suspect := false
+		for i, s := range batch {
+			outcome[i] = tx.run(s.op)
+			suspect = suspect || outcome[i] != nil || s.readOnly
+		}
+		var err error
+		if suspect && !fresh {
+			fresh, err = l.refresh(ctx)
+			if err == nil && !fresh {
+				continue // it was stale: run again on what was read
+			}
+		}
+		if err == nil {
+			err = tx.commit(ctx, nil)
+		}
+		if errors.Is(err, store.ErrConflict) {
+			if err = l.reload(ctx); err == nil {
+				fresh = true
+				continue
+			}
+		}
+		finish(batch, outcome, err)
+		return
+	}
+	finish(batch, make([]error, len(batch)), store.ErrConflict)
+}
+
+func dropEnded(batch []*submission) []*submission {
+	kept := batch[:0]
+	for _, s := range batch {
+		if s.ctx.Err() != nil {
+			s.result <- context.Cause(s.ctx)
+			continue
+		}
+		kept = append(kept, s)
+	}
+	return kept
+}
+
+func finish(batch []*submission, outcome []error, err error) {
+	for i, s := range batch {
+		if outcome[i] == nil {
+			outcome[i] = err
+		}
+		s.result <- outcome[i]
+	}
+}
+
+// refresh reports whether the state is the newest; if not, it has been read again.
+func (l *Ledger) refresh(ctx context.Context) (newest bool, err error) {
+	raw, err := l.cfg.Store.Get(ctx, l.cfg.Vault, store.Name{Kind: KindRoot, ID: rootID})
+	if err != nil {
+		return false, err
+	}
+	if bytes.Equal(raw[0], l.state.raw) {
+		return true, nil
+	}
+	return false, l.reload(ctx)
+}
+
+// reload reads the root record and what it authenticates anew.
+func (l *Ledger) reload(ctx context.Context) error {
+	name := store.Name{Kind: KindRoot, ID: rootID}
+	values, err := l.cfg.Store.Get(ctx, l.cfg.Vault, l.cfg.Anchor.Name, name)
+	if err != nil {
+		return err
+	}
+	anchor, raw := values[0], values[1]
+	switch {
+	case anchor == nil && raw == nil:
+		return ErrGone
+	case anchor == nil || raw == nil:
+		return &IntegrityError{What: "root record: a part is missing"}
+	case !bytes.Equal(anchor, encodePlain(l.cfg.Anchor.Value)):
+		return ErrReplaced
+	}
+	opened, err := l.openSealed(ctx, name, raw)
+	if err != nil {
+		return err
+	}
+	parsed, err := parseRoot(opened)
+	if err != nil {
+		return &IntegrityError{What: fmt.Sprintf("root record (%v)", err)}
+	}
+	next := &state{raw: raw, root: *parsed, index: index{top: parsed.top, load: l.loadPage}, cache: map[store.Name]cached{}}
+	if old := l.state; old != nil {
+		if parsed.commit < old.root.commit {
+			return &IntegrityError{What: fmt.Sprintf("root record: commit %d after %d was seen", parsed.commit, old.root.commit)}
+		}
+		adopt(next.index.top, old.index.top)
+		next.cache = old.cache
+	}
+	if err := checkAnchor(ctx, next, l.cfg.Anchor); err != nil {
+		return err
+	}
+	l.state = next
+	return nil
+}
+
+// checkAnchor makes sure that the root belongs to the anchor it was found beside.
+func checkAnchor(ctx context.Context, s *state, anchor store.Record) error {
+	fingerprint, found, err := s.index.get(ctx, indexKey(anchor.Name))
+	if err != nil {
+		return err
+	}
+	if !found || fingerprint != plainFingerprint(anchor.Value) {
+		return &IntegrityError{What: describe(anchor.Name)}
+	}
+	return nil
+}
+
+func (l *Ledger) loadPage(ctx context.Context, prefix string) ([]byte, error) {
+	values, err := l.cfg.Store.Get(ctx, l.cfg.Vault, store.Name{Kind: KindIndex, ID: prefix})
+	if err != nil {
+		return nil, err
+	}
+	page, err := DecodePlain(values[0])
+	if err != nil {
+		return nil, &IntegrityError{What: "index page " + prefix}
+	}
+	return page, nil
+}
+
+// Wipe removes every record and handle of a vault, whatever state it is in.
+// anchor is read first and must not change in between.
+func Wipe(ctx context.Context, s store.Store, vault string, anchor store.Name) error {
+	unlock, err := s.Lock(ctx, vault)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	values, err := s.Get(ctx, vault, anchor)
+	if err != nil {
+		return err
+	}
+	return s.Commit(ctx, store.Batch{Vault: vault, Expect: store.Record{Name: anchor, Value: values[0]}, Clear: true})
+}

@@ -1,0 +1,269 @@
+package vault
+
+import (
+	"context"
+	"encoding/json/v2"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/kms-enclave/kms-enclave/keyengine"
+	"github.com/kms-enclave/kms-enclave/ledger"
+	"github.com/kms-enclave/kms-enclave/store"
+)
+
+// Purpose is what a key is for. A key signs only its purpose's kind of thing.
+type Purpose string
+
+// The purposes.
+const (
+	VAPID     Purpose = "vapid"
+	Identity  Purpose = "identity"
+	Agreement Purpose = "agreement"
+	Signing   Purpose = "signing"
+)
+
+// Algorithm returns the algorithm of a new key: wanted if the purpose allows
+// it, the purpose's own if wanted is empty.
+func (p Purpose) Algorithm(wanted keyengine.Alg) (keyengine.Alg, error) {
+	var allowed []keyengine.Alg
+	switch p {
+	case VAPID:
+		allowed = []keyengine.Alg{keyengine.ES256} // RFC 8292 section 2
+	case Identity:
+		allowed = []keyengine.Alg{keyengine.EdDSA}
+	case Agreement:
+		allowed = []keyengine.Alg{keyengine.X25519}
+	case Signing:
+		allowed = []keyengine.Alg{keyengine.EdDSA, keyengine.ES256}
+	default:
+		return "", fmt.Errorf("purpose %q is not known", p)
+	}
+	if wanted == "" {
+		return allowed[0], nil
+	}
+	for _, alg := range allowed {
+		if alg == wanted {
+			return alg, nil
+		}
+	}
+	return "", fmt.Errorf("a key for %s cannot be %s, only %s", p, wanted, join(allowed))
+}
+
+func join(algs []keyengine.Alg) string {
+	s := string(algs[0])
+	for _, a := range algs[1:] {
+		s += " or " + string(a)
+	}
+	return s
+}
+
+// State of a key.
+type State string
+
+// The states. Only an active key makes signatures or agreements.
+const (
+	Active  State = "active"
+	Retired State = "retired"
+	Revoked State = "revoked"
+)
+
+// KeyRecord is the immutable part of an application key. All of it but
+// Wrapped is the additional data under which the private key is wrapped.
+type KeyRecord struct {
+	Format    int           `json:"format"`
+	KID       string        `json:"kid"`
+	Alg       keyengine.Alg `json:"alg"`
+	Purpose   Purpose       `json:"purpose"`
+	CreatedAt int64         `json:"createdAt"` // seconds
+	Public    []byte        `json:"public"`    // raw
+	Wrapped   []byte        `json:"wrapped,omitzero"`
+}
+
+// KeyMeta is the mutable part, in a record of its own, so that counting a use
+// never touches the wrapped key.
+type KeyMeta struct {
+	Label       string `json:"label"`
+	Uses        uint64 `json:"uses"`
+	LastUsedAt  int64  `json:"lastUsedAt,omitzero"` // seconds
+	State       State  `json:"state"`
+	Predecessor string `json:"predecessor,omitzero"` // the kid that this key replaced
+}
+
+// Key is an application key as the vault shows it: never the private half.
+type Key struct {
+	KeyRecord
+	KeyMeta
+}
+
+// Errors about keys.
+var (
+	ErrNoKey     = errors.New("vault: no such key")
+	ErrInactive  = errors.New("vault: the key is not active")
+	ErrKeyExists = errors.New("vault: the key exists already")
+	ErrManyKeys  = errors.New("vault: too many keys")
+)
+
+const keyFormat = 1
+
+func keyName(kid string) store.Name  { return store.Name{Kind: kindKey, ID: kid} }
+func metaName(kid string) store.Name { return store.Name{Kind: kindMeta, ID: kid} }
+
+var countsName = store.Name{Kind: kindCounts, ID: "-"}
+
+// counts is the record that says how many keys there ought to be, so that a
+// dropped one is noticed when keys are listed.
+type counts struct {
+	Keys int `json:"keys"`
+}
+
+// aad is the immutable metadata in its one encoding: the record without Wrapped.
+func (k KeyRecord) aad() ([]byte, error) {
+	k.Wrapped = nil
+	return json.Marshal(k, json.Deterministic(true))
+}
+
+// NewKey generates a key and returns what has to be committed to make it exist.
+// Until the Apply has run as part of an operation nothing is stored.
+func (v *Vault) NewKey(ctx context.Context, purpose Purpose, alg keyengine.Alg, label string, maxKeys int) (*Key, func(*ledger.Tx) error, error) {
+	record := KeyRecord{Format: keyFormat, Alg: alg, Purpose: purpose, CreatedAt: v.cfg.Now().Unix()}
+	var aadErr error
+	generated, err := v.cfg.Engine.GenerateKey(ctx, alg, v.ring.wrap, func(public []byte) []byte {
+		jwk, err := NewJWK(alg, public)
+		record.KID, record.Public = jwk.Thumbprint(), public
+		aad, err2 := record.aad()
+		aadErr = errors.Join(err, err2)
+		return aad
+	})
+	if err = errors.Join(err, aadErr); err != nil {
+		return nil, nil, err
+	}
+	record.Wrapped = generated.Wrapped
+	key := &Key{KeyRecord: record, KeyMeta: KeyMeta{Label: label, State: Active}}
+	return key, func(tx *ledger.Tx) error { return putNewKey(tx, key, maxKeys) }, nil
+}
+
+func putNewKey(tx *ledger.Tx, key *Key, maxKeys int) error {
+	if existing, err := tx.Get(keyName(key.KID)); err != nil || existing != nil {
+		return errors.Join(err, ErrKeyExists)
+	}
+	n, err := readCounts(tx)
+	if err != nil {
+		return err
+	}
+	if n.Keys >= maxKeys {
+		return ErrManyKeys
+	}
+	n.Keys++
+	return errors.Join(
+		putJSON(tx, keyName(key.KID), key.KeyRecord),
+		putJSON(tx, metaName(key.KID), key.KeyMeta),
+		putJSON(tx, countsName, n))
+}
+
+// Use returns the Apply that counts one use of a key, and fails with
+// ErrInactive if the key may not be used any more.
+func Use(kid string) func(*ledger.Tx) error {
+	return func(tx *ledger.Tx) error {
+		meta, err := readMeta(tx, kid)
+		if err != nil {
+			return err
+		}
+		if meta.State != Active {
+			return ErrInactive
+		}
+		meta.Uses++
+		meta.LastUsedAt = tx.Now()
+		return putJSON(tx, metaName(kid), meta)
+	}
+}
+
+// ReadKey returns one key as the transaction sees it.
+func ReadKey(tx *ledger.Tx, kid string) (*Key, error) {
+	raw, err := tx.Get(keyName(kid))
+	if err != nil {
+		return nil, err
+	}
+	if raw == nil {
+		return nil, ErrNoKey
+	}
+	k := new(Key)
+	if err := unmarshal(raw, keyName(kid), &k.KeyRecord); err != nil {
+		return nil, err
+	}
+	k.KeyMeta, err = readMeta(tx, kid)
+	return k, err
+}
+
+// ListKeys returns up to limit keys in order of kid, those after the given one.
+// more says that there are further keys.
+func ListKeys(tx *ledger.Tx, after string, limit int) (keys []*Key, more bool, err error) {
+	r := store.Range{Kind: kindMeta, Limit: limit + 1}
+	if after != "" {
+		r.First = after + "\x00"
+	}
+	records, err := tx.Scan(r)
+	if err != nil {
+		return nil, false, err
+	}
+	if after == "" && len(records) <= limit {
+		n, err := readCounts(tx)
+		if err != nil {
+			return nil, false, err
+		}
+		if n.Keys != len(records) {
+			return nil, false, &ledger.IntegrityError{What: "list of keys: " + strconv.Itoa(len(records)) + " of " + strconv.Itoa(n.Keys)}
+		}
+	}
+	more = len(records) > limit
+	for _, r := range records[:min(limit, len(records))] {
+		k, err := ReadKey(tx, r.ID)
+		if err != nil {
+			return nil, false, err
+		}
+		keys = append(keys, k)
+	}
+	return keys, more, nil
+}
+
+// CountKeys returns how many keys the vault holds, whatever their state.
+func CountKeys(tx *ledger.Tx) (int, error) {
+	n, err := readCounts(tx)
+	return n.Keys, err
+}
+
+func readCounts(tx *ledger.Tx) (n counts, err error) {
+	raw, err := tx.Get(countsName)
+	if err != nil || raw == nil {
+		return n, err
+	}
+	return n, unmarshal(raw, countsName, &n)
+}
+
+func readMeta(tx *ledger.Tx, kid string) (m KeyMeta, err error) {
+	raw, err := tx.Get(metaName(kid))
+	if err != nil {
+		return m, err
+	}
+	if raw == nil {
+		return m, ErrNoKey
+	}
+	return m, unmarshal(raw, metaName(kid), &m)
+}
+
+func putJSON(tx *ledger.Tx, name store.Name, v any) error {
+	b, err := json.Marshal(v, json.Deterministic(true))
+	if err == nil {
+		tx.Put(name, b)
+	}
+	return err
+}
+
+// unmarshal reads a record that opened, so a failure means a defect or a newer
+// writer; either way nothing is touched.
+func unmarshal(b []byte, name store.Name, v any) error {
+	if err := json.Unmarshal(b, v, json.RejectUnknownMembers(true)); err != nil {
+		return &ledger.IntegrityError{What: name.Kind + " record " + name.ID + " (" + err.Error() + ")"}
+	}
+	return nil
+}
