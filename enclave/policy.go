@@ -1,6 +1,10 @@
 package enclave
 
-import "github.com/kms-enclave/kms-enclave/api"
+import (
+	"reflect"
+
+	"github.com/kms-enclave/kms-enclave/api"
+)
 
 // Auth says what must be true before a method's handler runs.
 type Auth string
@@ -36,6 +40,7 @@ type Row struct {
 	// MaxParams bounds the JSON text of the parameters, in bytes.
 	MaxParams int
 
+	params reflect.Type
 	decode func(raw []byte) (any, *api.Error)
 	ask    func(*call) error // the dialog of Fresh and Confirm
 	handle func(*call, any) (outcome, error)
@@ -75,10 +80,14 @@ var Policy = []Row{
 
 // on ties a handler to its row, and with it the type that requests are decoded into.
 func on[P any](handle func(*call, *P) (outcome, error), r Row) Row {
+	r.params = reflect.TypeFor[P]()
 	r.decode = decoderFor[P]()
 	r.handle = func(c *call, params any) (outcome, error) { return handle(c, params.(*P)) }
 	return r
 }
+
+// Params returns the type of the method's parameters.
+func (r Row) Params() reflect.Type { return r.params }
 
 var byMethod = map[string]*Row{}
 

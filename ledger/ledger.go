@@ -62,6 +62,7 @@ const (
 // Bounds.
 const (
 	maxBatch      = 256              // ops in one commit
+	maxAttempts   = 8                // runs of one batch while others are faster
 	maxCached     = 4096             // opened records kept in memory
 	commitTimeout = 10 * time.Second // machine time for one commit
 
@@ -289,41 +290,43 @@ func (l *Ledger) serve(first *submission) {
 }
 
 // commitBatch runs the ops on the state this tab knows. If somebody else has
-// committed since, the batch fails as a whole or an op's failure is suspect;
-// then the state is read again and everything runs once more. Under the lock
-// that happens at most once; the bound is for browsers whose locks lie.
+// committed since, the batch does not land; and what an op has read, or failed
+// on, is believed only if the root is still the same afterwards. Either way the
+// state is read again and everything runs once more. Under the lock that
+// happens once; the bound is for browsers whose locks do not work.
 func (l *Ledger) commitBatch(ctx context.Context, batch []*submission) {
 	batch = dropEnded(batch)
-	fresh := false
-	for range 4 {
+	outcome := make([]error, len(batch))
+	for range maxAttempts {
 		tx := newTx(ctx, l)
-		outcome := make([]error, len(batch))
 		suspect := false
 		for i, s := range batch {
 			outcome[i] = tx.run(s.op)
 			suspect = suspect || outcome[i] != nil || s.readOnly
 		}
-		var err error
-		if suspect && !fresh {
-			fresh, err = l.refresh(ctx)
-			if err == nil && !fresh {
-				continue // it was stale: run again on what was read
-			}
-		}
-		if err == nil {
-			err = tx.commit(ctx, nil)
-		}
-		if errors.Is(err, store.ErrConflict) {
-			if err = l.reload(ctx); err == nil {
-				fresh = true
+		if suspect {
+			if newest, err := l.refresh(ctx); err != nil {
+				fail(batch, err)
+				return
+			} else if !newest {
 				continue
 			}
 		}
-		finish(batch, outcome, err)
-		return
+		err := tx.commit(ctx, nil)
+		if !errors.Is(err, store.ErrConflict) {
+			finish(batch, outcome, err)
+			return
+		}
+		if err := l.reload(ctx); err != nil {
+			fail(batch, err)
+			return
+		}
 	}
-	finish(batch, make([]error, len(batch)), store.ErrConflict)
+	fail(batch, store.ErrConflict)
 }
+
+// fail answers everybody with one error.
+func fail(batch []*submission, err error) { finish(batch, make([]error, len(batch)), err) }
 
 func dropEnded(batch []*submission) []*submission {
 	kept := batch[:0]

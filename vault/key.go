@@ -200,7 +200,7 @@ func ReadKey(tx *ledger.Tx, kid string) (*Key, error) {
 func ListKeys(tx *ledger.Tx, after string, limit int) (keys []*Key, more bool, err error) {
 	r := store.Range{Kind: kindMeta, Limit: limit + 1}
 	if after != "" {
-		r.First = after + "\x00"
+		r.First = after + "!" // kids have one length, so this is the next one
 	}
 	records, err := tx.Scan(r)
 	if err != nil {

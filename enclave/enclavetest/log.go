@@ -49,7 +49,7 @@ func testAudit(t *testing.T, p Platform) {
 	c.Must("audit.head", nil, &head)
 	file := export(c)
 	report, err := audit.VerifyFile(strings.NewReader(file))
-	if err != nil || report.Size != head.Size || report.Size != uint64(len(want)) {
+	if err != nil || report.Checked != head.Size || report.Checked != uint64(len(want)) {
 		t.Errorf("offline: %+v, %v\n%s", report, err, file)
 	}
 	if !strings.Contains(file, head.Root.String()) && !strings.Contains(head.Checkpoint, "\n") {
@@ -126,7 +126,7 @@ func testAuditPages(t *testing.T, p Platform) {
 		file += page.Text
 		cursor = page.Next
 	}
-	if report, err := audit.VerifyFile(strings.NewReader(file)); err != nil || report.Size != n+2 {
+	if report, err := audit.VerifyFile(strings.NewReader(file)); err != nil || report.Checked != n+2 {
 		t.Errorf("a file begun before the log grew: %+v, %v", report, err)
 	}
 	var beyond api.Entries

@@ -1,0 +1,30 @@
+//go:build js && wasm
+
+package enclave_test
+
+import (
+	"testing"
+
+	"github.com/kms-enclave/kms-enclave/enclave/enclavetest"
+	"github.com/kms-enclave/kms-enclave/keyengine/webcrypto"
+	"github.com/kms-enclave/kms-enclave/store"
+	"github.com/kms-enclave/kms-enclave/store/indexeddb"
+)
+
+// TestBehaviour runs the suite on what a browser has: WebCrypto and IndexedDB.
+func TestBehaviour(t *testing.T) {
+	engine, err := webcrypto.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	enclavetest.Run(t, enclavetest.Platform{
+		Engine: engine,
+		Open: func(t *testing.T, name string) store.Store {
+			db, err := indexeddb.Open(t.Context(), name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return db
+		},
+	})
+}

@@ -1,0 +1,87 @@
+//go:build !js
+
+package enclave
+
+import (
+	"encoding/json/v2"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/kms-enclave/kms-enclave/api"
+)
+
+// FuzzRequest decodes envelopes and parameters: no text makes it panic, every
+// refusal says invalid_request in bounded words, and what is accepted is
+// accepted again after encoding.
+func FuzzRequest(f *testing.F) {
+	for _, seed := range []string{
+		`{"v":1,"id":7,"method":"enclave.info"}`,
+		`{"v":1,"id":7,"method":"jwt.sign","params":{"kid":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","audience":"a","ttlSeconds":1,"claims":{"x":null}}}`,
+		`{"v":1,"id":7,"method":"challenge.sign","params":{"kid":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","context":"c","data":"AA"}}`,
+		`{"v":1,"id":7,"id":8,"method":"x"}`, `{"v":null}`, `[[[[`, "", `{"v":1,"id":1e3,"method":"keys.list","params":{"limit":1.0}}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		r, failure := decodeRequest(text)
+		if failure == nil {
+			if row := byMethod[r.Method]; row != nil {
+				_, failure = row.decode(r.Params)
+			}
+		}
+		if failure != nil {
+			if failure.Code != api.InvalidRequest || len(failure.Message) > 1000 {
+				t.Errorf("%q is answered %v", text, failure)
+			}
+			encodeReply(api.Reply{ID: r.ID, Error: failure})
+			return
+		}
+		again, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, failure := decodeRequest(again); failure != nil {
+			t.Errorf("%q encodes to %q, which is refused: %v", text, again, failure)
+		}
+	})
+}
+
+// FuzzEndpoint: an accepted endpoint's origin is https without userinfo, path
+// or upper case, and is its own origin.
+func FuzzEndpoint(f *testing.F) {
+	for _, seed := range []string{"https://push.example.net/x", "https://A.example:8443/", "https://u@x/", "http://x/", "https://x:443"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, endpoint string) {
+		origin, failure := endpointOrigin(endpoint)
+		if failure != nil {
+			return
+		}
+		u, err := url.Parse(origin)
+		if err != nil || u.Scheme != "https" || u.User != nil || u.Path != "" || u.RawQuery != "" || origin != strings.ToLower(origin) {
+			t.Errorf("%q has origin %q", endpoint, origin)
+		}
+		if again, failure := endpointOrigin(origin); failure != nil || again != origin {
+			t.Errorf("origin %q of %q has origin %q (%v)", origin, endpoint, again, failure)
+		}
+	})
+}
+
+// FuzzContact: what is accepted names a public domain in plain ASCII.
+func FuzzContact(f *testing.F) {
+	for _, seed := range []string{"mailto:ops@example.net", "https://example.net/x", "mailto:mailto:a@b.c", "https://localhost"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, subject string) {
+		if checkContact(subject) != nil {
+			return
+		}
+		if !strings.HasPrefix(subject, "mailto:") && !strings.HasPrefix(strings.ToLower(subject), "https:") {
+			t.Errorf("%q accepted", subject)
+		}
+		if strings.ContainsAny(subject, "\x00\r\n\t ") || strings.Count(subject, "mailto:") > 1 || !strings.Contains(subject, ".") {
+			t.Errorf("%q accepted", subject)
+		}
+	})
+}

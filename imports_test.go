@@ -1,0 +1,119 @@
+package kmsenclave
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/kms-enclave/kms-enclave/"
+
+// mayImport lists, for each package inside the browser, which of ours it may
+// import. CONTRIBUTING.md shows the same picture.
+var mayImport = map[string][]string{
+	"api":                     {},
+	"audit":                   {},
+	"store":                   {},
+	"store/memstore":          {"store"},
+	"store/indexeddb":         {"store", "internal/jsbridge"},
+	"keyengine":               {},
+	"keyengine/native":        {"keyengine", "keyengine/internal/form", "keyengine/internal/kat"},
+	"keyengine/webcrypto":     {"keyengine", "keyengine/internal/form", "keyengine/internal/kat", "internal/jsbridge"},
+	"prompt":                  {},
+	"ledger":                  {"audit", "store", "keyengine"},
+	"vault":                   {"audit", "store", "keyengine", "ledger"},
+	"enclave":                 {"api", "audit", "store", "keyengine", "ledger", "vault", "prompt"},
+	"internal/jsbridge":       {},
+	"keyengine/internal/form": {"keyengine"},
+	"keyengine/internal/kat":  {"keyengine"},
+}
+
+// outside are the packages that must not import the inside wing; audit and api
+// are formats and may be read by both.
+var outside = []string{"release", "demo", "cmd/enclave"}
+
+var outsideMay = []string{"audit", "release", "demo", "sdk", "store", "web"}
+
+// mayTouchJS are the only packages that import syscall/js.
+var mayTouchJS = []string{"internal/jsbridge", "internal/host", "keyengine/webcrypto", "store/indexeddb", "cmd/enclave-wasm"}
+
+// foreign are the only packages from other modules inside the browser.
+var foreign = []string{"golang.org/x/mod/sumdb/note", "golang.org/x/mod/sumdb/tlog"}
+
+func TestImports(t *testing.T) {
+	seen := map[string]bool{}
+	for file, imports := range sources(t) {
+		dir := filepath.ToSlash(filepath.Dir(file))
+		seen[dir] = true
+		for _, path := range imports {
+			checkImport(t, file, dir, path)
+		}
+	}
+	for dir := range mayImport {
+		if !seen[dir] {
+			t.Errorf("%s: no such package; the list is out of date", dir)
+		}
+	}
+}
+
+func checkImport(t *testing.T, file, dir, path string) {
+	ours, isOurs := strings.CutPrefix(path, module)
+	allowed, inside := mayImport[dir]
+	switch {
+	case path == "syscall/js" && !slices.Contains(mayTouchJS, dir):
+		t.Errorf("%s: imports syscall/js", file)
+	case inside && isOurs && !slices.Contains(allowed, ours):
+		t.Errorf("%s: %s may not import %s", file, dir, ours)
+	case inside && !isOurs && strings.Contains(path, ".") && !slices.Contains(foreign, path):
+		t.Errorf("%s: %s is not a dependency that the enclave may have", file, path)
+	case slices.Contains(outside, dir) && isOurs && !slices.Contains(outsideMay, ours):
+		t.Errorf("%s: %s is outside the browser and may not import %s", file, dir, ours)
+	}
+}
+
+// sources maps every Go file of the module that is not a test to its imports.
+func sources(t *testing.T) map[string][]string {
+	found := map[string][]string{}
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if path != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "node_modules" || isModule(path)) {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		found[path] = []string{}
+		for _, spec := range file.Imports {
+			name, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			found[path] = append(found[path], name)
+		}
+		return nil
+	})
+	if err != nil || len(found) == 0 {
+		t.Fatalf("%d files: %v", len(found), err)
+	}
+	return found
+}
+
+func isModule(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "go.mod"))
+	return err == nil
+}
