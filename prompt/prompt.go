@@ -13,6 +13,18 @@ package prompt
 import (
 	"context"
 	"errors"
+	"time"
+)
+
+// Rules of every dialog.
+const (
+	// Timeout bounds how long a dialog waits for the user.
+	Timeout = 10 * time.Minute
+	// Word is what the user types to confirm what cannot be undone.
+	Word = "DELETE"
+	// Wait is how long the confirming button of such a dialog is held back,
+	// counted only while the dialog can be seen.
+	Wait = 10 * time.Second
 )
 
 // Outcomes that are not an answer.
@@ -23,6 +35,8 @@ var (
 	ErrExpired = errors.New("prompt: nobody answered")
 	// ErrBusy: another dialog is open.
 	ErrBusy = errors.New("prompt: another dialog is open")
+	// ErrBackoff: the user said no twice or more, and it is too early to ask again.
+	ErrBackoff = errors.New("prompt: asked too soon after the user said no")
 )
 
 // Destroy asks whether to delete a vault and every key in it. The dialog

@@ -7,9 +7,9 @@
 package jsbridge
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"syscall/js"
 )
 
@@ -67,64 +67,38 @@ func GoBytes(v js.Value) []byte {
 	return b
 }
 
+// AppendBytes appends the contents of a Uint8Array or an ArrayBuffer to dst.
+func AppendBytes(dst []byte, v js.Value) []byte {
+	view := uint8Array.New(v)
+	at, n := len(dst), view.Length()
+	dst = slices.Grow(dst, n)[:at+n]
+	js.CopyBytesToGo(dst[at:], view)
+	return dst
+}
+
+// Bind returns fn with its this fixed, so that [Invoke] needs no look-up by
+// name: for hot paths.
+func Bind(fn, this js.Value) js.Value { return fn.Call("bind", this) }
+
 // Call calls a method and turns a thrown exception into an error.
 func Call(v js.Value, method string, args ...any) (result js.Value, err error) {
-	defer func() {
-		switch e := recover().(type) {
-		case nil:
-		case js.Error:
-			err = ToError(e.Value)
-		default:
-			panic(e)
-		}
-	}()
+	defer caught(&err)
 	return v.Call(method, args...), nil
 }
 
-type settled struct {
-	value js.Value
-	err   error
+// Invoke calls a function and turns a thrown exception into an error.
+func Invoke(fn js.Value, args ...any) (result js.Value, err error) {
+	defer caught(&err)
+	return fn.Invoke(args...), nil
 }
 
-// Await waits for a promise. When ctx is done first it returns its cause; the
-// promise goes on, and what it yields is dropped.
-// It must not be called from a js.FuncOf callback.
-func Await(ctx context.Context, p js.Value) (js.Value, error) {
-	done := make(chan settled, 1)
-	var onValue, onError js.Func
-	release := func() {
-		onValue.Release()
-		onError.Release()
+// caught must be deferred directly.
+func caught(err *error) {
+	switch e := recover().(type) {
+	case nil:
+	case js.Error:
+		*err = ToError(e.Value)
+	default:
+		panic(e)
 	}
-	onValue = js.FuncOf(func(_ js.Value, args []js.Value) any {
-		release()
-		done <- settled{value: args[0]}
-		return nil
-	})
-	onError = js.FuncOf(func(_ js.Value, args []js.Value) any {
-		release()
-		done <- settled{err: ToError(args[0])}
-		return nil
-	})
-	p.Call("then", onValue, onError)
-	select {
-	case s := <-done:
-		return s.value, s.err
-	case <-ctx.Done():
-		return js.Undefined(), context.Cause(ctx)
-	}
-}
-
-// CallAwait calls a method that returns a promise, and waits for it.
-func CallAwait(ctx context.Context, v js.Value, method string, args ...any) (js.Value, error) {
-	p, err := Call(v, method, args...)
-	if err != nil {
-		return js.Undefined(), err
-	}
-	return Await(ctx, p)
-}
-
-// All waits for several promises in one round trip (Promise.all).
-func All(ctx context.Context, promises []any) (js.Value, error) {
-	return Await(ctx, promise.Call("all", promises))
 }

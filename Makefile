@@ -1,0 +1,57 @@
+# make demo    serves the demo app and the enclave; needs Go 1.21 or newer and nothing else
+# make test    installs what the tests need, and runs all of them
+#
+# Go itself fetches the exact toolchain: it is part of what is measured.
+export GOTOOLCHAIN := go1.27.3
+
+ENGINES ?=
+ifneq ($(ENGINES),)
+export KMS_ENGINES := $(ENGINES)
+endif
+
+# Modules other than the root's: their dependencies are not the product's.
+MODULES := vectors
+FUZZTIME ?= 20s
+
+.PHONY: demo test test-go test-sdk test-browsers tools-for-tests bench lint generate fuzz
+
+demo:
+	go run ./cmd/enclave demo
+
+test: tools-for-tests test-go test-sdk test-browsers
+
+tools-for-tests:
+	sh e2e/install.sh
+
+test-go:
+	go vet ./...
+	go test ./...
+	set -e; for module in $(MODULES); do (cd $$module && go test ./...); done
+
+test-sdk: tools-for-tests
+	sh e2e/sdk.sh
+
+test-browsers: tools-for-tests
+	node e2e/run.mjs $(SUITES)
+
+bench: tools-for-tests
+	node bench/run.mjs
+
+lint: tools-for-tests
+	test -z "$$(go fix -diff ./... | tee /dev/stderr)"
+	cd tools && go build -o bin/ honnef.co/go/tools/cmd/staticcheck mvdan.cc/gofumpt
+	tools/bin/staticcheck ./...
+	GOOS=js GOARCH=wasm tools/bin/staticcheck -tags kmstest ./...
+	test -z "$$(tools/bin/gofumpt -l . | tee /dev/stderr)"
+
+generate:
+	go generate ./...
+
+# Every fuzz target for FUZZTIME each; what they find is kept under testdata.
+fuzz:
+	set -e; go list -f '{{.Dir}} {{.ImportPath}}' ./... | while read -r dir package; do \
+	  for target in $$(cat "$$dir"/*_test.go 2>/dev/null | sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p'); do \
+	    echo "$$package $$target"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"; \
+	  done; \
+	done

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"encoding/json/v2"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/kms-enclave/kms-enclave/audit"
+)
+
+const auditUsage = `Usage: enclave audit verify [--json] [--key KEY] FILE
+
+Checks an audit log that was exported from an enclave (audit.export): every
+entry, every sequence number, the size, the head and its signature. It names the
+first entry that is not as it should be. FILE may be "-" for standard input.
+
+  --key KEY   the log's verifier key, NAME+HASH+KEY, as you noted it earlier.
+              Without it any key will do: then the check proves that the file is
+              whole, not whose log it is.
+  --json      print one line of JSON instead of text
+
+Exit codes: 0 verified, 1 not verified, 2 wrong usage, 3 FILE cannot be read.
+`
+
+// Exit codes of "enclave audit".
+const (
+	auditVerified   = 0
+	auditUnverified = 1
+	auditMisused    = 2
+	auditUnreadable = 3
+)
+
+// runAudit is the command "enclave audit". Nothing that it prints comes from the
+// file unless it has been parsed, so a file cannot write to the terminal.
+func runAudit(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	o, err := parseAuditArgs(args)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(stdout, auditUsage)
+		return auditVerified
+	}
+	if err != nil {
+		auditError(stderr, err, "enclave audit --help shows how")
+		return auditMisused
+	}
+	file, err := openAuditFile(o.file, stdin)
+	if err != nil {
+		auditError(stderr, err, `give the path of an exported log, or "-" for standard input`)
+		return auditUnreadable
+	}
+	defer file.Close()
+	source := &source{r: file}
+	report, err := audit.VerifyFileOf(source, o.key)
+	if source.err != nil {
+		auditError(stderr, fmt.Errorf("%q: %w", o.file, withoutPath(source.err)), "nothing is known about the log; read it from somewhere else")
+		return auditUnreadable
+	}
+	if o.json {
+		return printAuditJSON(stdout, report, err)
+	}
+	return printAudit(stdout, stderr, o, report, err)
+}
+
+type auditOptions struct {
+	file string
+	key  string
+	json bool
+}
+
+// parseAuditArgs takes flags before and after the file.
+func parseAuditArgs(args []string) (o auditOptions, err error) {
+	set := flag.NewFlagSet("audit", flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	set.BoolVar(&o.json, "json", false, "")
+	set.StringVar(&o.key, "key", "", "")
+	var words []string
+	for rest := args; ; rest = set.Args()[1:] {
+		if err := set.Parse(rest); err != nil {
+			return o, err
+		}
+		if set.NArg() == 0 {
+			break
+		}
+		words = append(words, set.Arg(0))
+	}
+	switch {
+	case len(words) == 0:
+		return o, errors.New("audit: a subcommand is wanted: verify")
+	case words[0] != "verify":
+		return o, fmt.Errorf("audit: unknown subcommand %q, verify is the only one", words[0])
+	case len(words) != 2:
+		return o, fmt.Errorf("audit verify: %d files given, 1 wanted", len(words)-1)
+	}
+	o.file = words[1]
+	return o, nil
+}
+
+func openAuditFile(path string, stdin io.Reader) (io.ReadCloser, error) {
+	if path == "-" {
+		return io.NopCloser(stdin), nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("%q: %w", path, withoutPath(err))
+	}
+	return f, nil
+}
+
+// withoutPath drops the path, which is printed in quotes instead.
+func withoutPath(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	return err
+}
+
+// source remembers why reading failed, to tell that from a bad file.
+type source struct {
+	r   io.Reader
+	err error
+}
+
+func (s *source) Read(b []byte) (int, error) {
+	n, err := s.r.Read(b)
+	if err != nil && err != io.EOF {
+		s.err = err
+	}
+	return n, err
+}
+
+func printAudit(stdout, stderr io.Writer, o auditOptions, report audit.Report, err error) int {
+	if err != nil {
+		auditError(stderr, fmt.Errorf("%q is not verified: %w", o.file, err), auditHint(err))
+		return auditUnverified
+	}
+	fmt.Fprintf(stdout, "verified: %d entries, from %s to %s\n", report.Checked, date(report.First), date(report.Last))
+	fmt.Fprintf(stdout, "log:      %s\n", report.Checkpoint.Origin)
+	fmt.Fprintf(stdout, "root:     %s\n", tlog.Hash(report.Checkpoint.Root))
+	fmt.Fprintf(stdout, "key:      %s\n", report.Key)
+	if o.key == "" {
+		fmt.Fprintln(stdout, "note:     the key is the one in the file; --key compares it with the one you noted earlier")
+	}
+	return auditVerified
+}
+
+func date(seconds int64) string { return time.Unix(seconds, 0).UTC().Format(time.RFC3339) }
+
+// auditJSON is what --json prints. Members that the file did not get as far as
+// are left out.
+type auditJSON struct {
+	Verified bool    `json:"verified"`
+	Reason   string  `json:"reason,omitzero"`   // why not
+	FirstBad *uint64 `json:"firstBad,omitzero"` // sequence number of the first bad entry
+	Checked  uint64  `json:"checked"`           // entries before that
+	Log      string  `json:"log,omitzero"`      // name of the log
+	Size     uint64  `json:"size,omitzero"`     // that the signed head says
+	Root     string  `json:"root,omitzero"`     // of the signed head, base64
+	Key      string  `json:"key,omitzero"`      // verifier key in the file
+	First    int64   `json:"first,omitzero"`    // time of the first entry, seconds since 1970
+	Last     int64   `json:"last,omitzero"`     // time of the last entry checked
+}
+
+func printAuditJSON(stdout io.Writer, report audit.Report, err error) int {
+	out := auditJSON{Verified: err == nil, Checked: report.Checked, Key: report.Key, First: report.First, Last: report.Last}
+	if c := report.Checkpoint; c.Origin != "" {
+		out.Log, out.Size, out.Root = c.Origin, c.Size, tlog.Hash(c.Root).String()
+	}
+	code := auditVerified
+	if err != nil {
+		out.Reason, code = err.Error(), auditUnverified
+	}
+	if bad, ok := errors.AsType[*audit.EntryError](err); ok {
+		out.FirstBad = &bad.Seq
+	}
+	text, err := json.Marshal(out)
+	if err != nil {
+		return auditUnreadable // of strings and numbers: cannot happen
+	}
+	fmt.Fprintf(stdout, "%s\n", text)
+	return code
+}
+
+// auditHint says what to do about a log that does not verify.
+func auditHint(err error) string {
+	for _, h := range auditHints {
+		if errors.Is(err, h.err) {
+			return h.hint
+		}
+	}
+	return "get another copy of the file"
+}
+
+var auditHints = []struct {
+	err  error
+	hint string
+}{
+	{audit.ErrFormat, "the file must be what audit.export returns, all pages one after the other, without changes to its line ends"},
+	{audit.ErrVersion, "use a newer version of this command"},
+	{audit.ErrOtherKey, "this is another log than the one whose key you gave; ask whoever gave you the file"},
+	{audit.ErrKey, "line 2 was changed or damaged; get another copy"},
+	{audit.ErrCheckpoint, "the lines after the key were changed or damaged; get another copy"},
+	{audit.ErrSignature, "the head was not signed by the log's key: the header was changed; do not rely on this file"},
+	{audit.ErrEmpty, "a log has at least the entry that made the vault; export it again"},
+	{audit.ErrTruncated, "the file is not whole; export it again and keep all pages"},
+	{audit.ErrMissing, "entries at the end are missing: the file is not whole, or they were deleted; export it again and keep all pages"},
+	{audit.ErrTrailing, "something was added at the end; get another copy"},
+	{audit.ErrExtra, "entries were added after the head was signed; do not rely on this file"},
+	{audit.ErrSequence, "an entry was deleted, inserted or moved there; compare it with another copy"},
+	{audit.ErrLeafHash, "that entry, or the hash beside it, was edited; compare it with another copy"},
+	{audit.ErrNotCanonical, "that line was edited or damaged; compare it with another copy"},
+	{audit.ErrTime, "that entry, or the one before it, was edited; compare them with another copy"},
+	{audit.ErrRoot, "an entry was replaced together with the hash beside it; only a comparison with another copy shows which"},
+}
+
+func auditError(stderr io.Writer, err error, hint string) {
+	fmt.Fprintf(stderr, "enclave: error: %v\nenclave: hint: %s\n", err, hint)
+}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"github.com/kms-enclave/kms-enclave/demo"
+	"github.com/kms-enclave/kms-enclave/release"
+)
+
+const defaultAppAddr = "127.0.0.1:8443"
+
+func runDemo(ctx context.Context, u *ui, args []string) error {
+	f := u.flags("demo")
+	appAddr := f.String("addr", defaultAppAddr, "")
+	enclaveAddr := f.String("enclave-addr", defaultEnclaveAddr, "")
+	if err := u.parse(f, args); err != nil {
+		return err
+	}
+	root, err := checkout()
+	if err != nil {
+		return err
+	}
+	app, err := listen("--addr", *appAddr, true)
+	if err != nil {
+		return err
+	}
+	defer app.close()
+	enclave, err := listen("--enclave-addr", *enclaveAddr, false)
+	if err != nil {
+		return err
+	}
+	defer enclave.close()
+	r, err := buildRelease(ctx, u, described{})
+	if err != nil {
+		return err
+	}
+	enclaveSite, err := r.Handler(release.Deployment{FrameAncestors: []string{app.origin()}})
+	if err != nil {
+		return withHint(err, "the app's address must be one that browsers can name, such as 127.0.0.1:8443")
+	}
+	sdk, err := os.OpenRoot(filepath.Join(root, "sdk"))
+	if err != nil {
+		return withHint(err, "the checkout must be complete")
+	}
+	defer sdk.Close()
+	appSite := demo.Handler(demo.Config{
+		EnclaveURL: enclave.origin() + r.Page(), Policy: r.Policy, Wasm: r.Wasm, Measurement: r.Measurement,
+	}, sdk.FS())
+	u.print("Open %s/ in a browser. Ctrl-C ends the demo.\n", app.origin())
+	return serveAll(ctx, site{app, appSite}, site{enclave, enclaveSite})
+}

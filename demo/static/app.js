@@ -1,0 +1,130 @@
+// The demo app: starts the enclave, wires the cards, and keeps them true to
+// what the enclave has.
+
+import { byId, h } from "./dom.js";
+import { url } from "./pin.js";
+import { Session } from "./session.js";
+import { Step } from "./step.js";
+import { audit } from "./steps/audit.js";
+import { challenge, fresh } from "./steps/challenge.js";
+import { keys, pair } from "./steps/keys.js";
+import { launch, launched, refused } from "./steps/launch.js";
+import { reach } from "./steps/reach.js";
+import { jwt, vapid } from "./steps/tokens.js";
+import { describe, destroy, vault } from "./steps/vault.js";
+import { installable } from "./install.js";
+import { levels } from "./words.js";
+
+const session = new Session();
+const steps = [launch, vault, keys, jwt, vapid, challenge, reach, audit, destroy].map((each) => new Step(each, session));
+const [launchStep, vaultStep, keysStep] = steps;
+const destroyStep = steps.at(-1);
+const tour = steps.slice(1, -1); // what "run every step" runs: all but the start and the end
+
+byId("map-app").textContent = location.host;
+byId("map-enclave").textContent = new URL(url).host;
+byId("challenge").querySelector('[name="data"]').value = fresh();
+contents();
+installable(byId("install"));
+session.addEventListener("change", update);
+byId("run-all").addEventListener("click", runAll);
+document.addEventListener("visibilitychange", lookAgain);
+start();
+
+async function start() {
+  pill("busy", "Starting the enclave…");
+  const slow = setTimeout(() => { byId("launch-progress").textContent = "Still starting: fetching and compiling the enclave…"; }, 1500);
+  try {
+    await session.start(byId("kms"));
+  } catch (error) {
+    pill("bad", "The enclave did not start");
+    launchStep.fail(refused(error, () => location.reload()));
+    return;
+  } finally {
+    clearTimeout(slow);
+  }
+  const { kms } = session;
+  kms.on("closed", ended);
+  kms.on("alert", (data) => banner("warn", data.message));
+  launchStep.settle(launched(kms.launch));
+  const level = levels[kms.launch.level] ?? levels.unpinned;
+  pill(level.tone, `Running · ${level.name.toLowerCase()}`);
+}
+
+let signer; // the key that the results on the page were made with
+
+/** Brings every card up to date with the session. */
+async function update() {
+  const { status, signing } = session;
+  document.body.dataset.vault = status.state;
+  if (!session.open || signing?.kid !== signer) for (const step of steps.slice(2, -1)) step.clear();
+  signer = signing?.kid;
+  if (session.open) vaultStep.settle(describe(status));
+  else {
+    vaultStep.clear();
+    vaultStep.show(describe(status));
+  }
+  if (signing && keysStep.state !== "done" && !keysStep.busy) {
+    keysStep.settle([await pair(session), h("p", { class: "fine" }, "They were here already: made earlier, and used again without ever leaving.")]);
+  }
+  if (session.open) destroyStep.clear();
+  for (const step of steps) step.update();
+  byId("run-all").disabled = status.state === "lost" || status.state === "locked";
+}
+
+/** Another tab may have changed the vault while nobody looked at this one. */
+function lookAgain() {
+  if (document.visibilityState !== "visible" || !session.kms || steps.some(({ busy }) => busy)) return;
+  session.refresh().catch(() => {
+    // Nobody asked for anything just now; the next step that somebody runs says what is wrong.
+  });
+}
+
+/** Runs the tour, stopping at the first step that does not work. */
+async function runAll() {
+  const note = byId("run-all-note");
+  byId("run-all").disabled = true;
+  for (const step of tour) {
+    if (step.state === "done" && (step === vaultStep || step === keysStep)) continue;
+    note.textContent = `${step.title}…`;
+    if (await step.run()) continue;
+    note.textContent = `It stopped at “${step.title}”.`;
+    step.card.scrollIntoView();
+    byId("run-all").disabled = false;
+    return;
+  }
+  note.replaceChildren("Done: every step below has its result. ", h("a", { href: "#launch" }, "Look at them"), ".");
+  byId("run-all").disabled = false;
+}
+
+/** The list of steps beside the cards, with each one's state. */
+function contents() {
+  byId("toc").append(...steps.map((step) => {
+    const state = h("span", { class: "sr" });
+    const item = h("li", {}, h("a", { href: `#${step.definition.id}` }, step.title, state));
+    const show = () => {
+      item.dataset.state = step.state;
+      state.textContent = { done: " (done)", failed: " (failed)", waiting: " (not yet)" }[step.state] ?? "";
+    };
+    step.addEventListener("state", show);
+    step.addEventListener("busy", () => byId("pulse").classList.toggle("running", steps.some(({ busy }) => busy)));
+    show();
+    return item;
+  }));
+}
+
+function ended({ reason }) {
+  session.kms = null;
+  for (const step of steps) step.update();
+  pill("bad", "The enclave has stopped");
+  banner("bad", `The enclave has stopped: ${reason}. Reload the page to start it again; what was answered before is written down.`);
+}
+
+function pill(tone, text) {
+  byId("pill").dataset.tone = tone;
+  byId("pill-text").textContent = text;
+}
+
+function banner(tone, text) {
+  byId("banners").append(h("p", { class: "banner", "data-tone": tone }, text));
+}

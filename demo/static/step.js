@@ -1,0 +1,146 @@
+// A step: one card of the page. The card's text is in index.html; a step adds
+// what its buttons do. Every step works alike: pressed, busy, result or error.
+
+import { h } from "./dom.js";
+import { errors } from "./words.js";
+
+/**
+ * @typedef {object} Definition
+ * @property {string} id of the card
+ * @property {(session) => string | null} [needs] why the step cannot run yet, in words
+ * @property {(session, form: FormData, action: string) => Promise<Outcome>} run
+ *
+ * @typedef {object} Outcome
+ * @property {Node | Node[]} [show] the result
+ * @property {Node | Node[]} [extra] the result, where it should not replace the main one
+ * @property {boolean} [done] whether this was what the step is about; true unless said otherwise
+ */
+
+export class Step extends EventTarget {
+  /** @param {Definition} definition */
+  constructor(definition, session) {
+    super();
+    this.definition = definition;
+    this.session = session;
+    this.card = document.getElementById(definition.id);
+    this.form = this.card.querySelector("form");
+    this.buttons = [...this.form.querySelectorAll("button")];
+    this.note = h("p", { class: "needs", id: `${definition.id}-needs` });
+    this.form.append(this.note);
+    for (const button of this.buttons) button.setAttribute("aria-describedby", this.note.id);
+    this.form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.run(event.submitter?.dataset.action);
+    });
+    this.#setState("waiting");
+    this.update();
+  }
+
+  get title() {
+    return this.card.querySelector("h2").textContent;
+  }
+
+  /** Shows whether the step can run now. */
+  update() {
+    const missing = this.session.kms ? this.definition.needs?.(this.session) ?? null : "The enclave has not started yet.";
+    this.note.textContent = missing ?? "";
+    for (const button of this.buttons) button.disabled = missing !== null || this.busy === true;
+    if (missing !== null && this.state === "ready") this.#setState("waiting");
+    else if (missing === null && this.state === "waiting") this.#setState("ready");
+  }
+
+  /**
+   * Runs the step as if its button had been pressed.
+   * @returns {Promise<boolean>} whether it worked
+   */
+  async run(action = this.buttons[0].dataset.action) {
+    if (this.busy || this.buttons.every((button) => button.disabled)) return false;
+    const button = this.buttons.find((each) => each.dataset.action === action);
+    this.#setBusy(button, true);
+    try {
+      const { show, extra, done = true } = await this.definition.run(this.session, new FormData(this.form), action);
+      if (show) this.show(show);
+      if (extra) this.#place(".extra", extra);
+      if (done) this.#setState("done");
+      announce(`${this.title}: done. The result is in the same section.`);
+      return true;
+    } catch (error) {
+      this.show(failure(error));
+      this.#setState("failed");
+      announce(`${this.title}: ${error.message}`);
+      return false;
+    } finally {
+      this.#setBusy(button, false);
+    }
+  }
+
+  /** Replaces the result. */
+  show(content) {
+    this.#place(".result", content);
+  }
+
+  /** Forgets what the step showed. */
+  clear() {
+    for (const place of this.card.querySelectorAll(".result, .extra")) place.replaceChildren();
+    this.#setState("waiting");
+    this.update();
+  }
+
+  /** Marks the step as done without running it: what it makes was there already. */
+  settle(content) {
+    this.show(content);
+    this.#setState("done");
+  }
+
+  /** Marks the step as failed without running it. */
+  fail(content) {
+    this.show(content);
+    this.#setState("failed");
+  }
+
+  #place(selector, content) {
+    this.card.querySelector(selector).replaceChildren(...[content].flat(Infinity).filter(Boolean));
+  }
+
+  #setBusy(button, busy) {
+    this.busy = busy;
+    this.card.setAttribute("aria-busy", String(busy));
+    button.classList.toggle("working", busy);
+    this.update();
+    if (!busy && document.activeElement === document.body) this.#refocus(button);
+    this.dispatchEvent(new Event("busy"));
+  }
+
+  /** Gives the focus back that disabling the button took away; to the heading, if the button is gone. */
+  #refocus(button) {
+    const heading = this.card.querySelector("h2");
+    heading.tabIndex = -1;
+    (button.checkVisibility() && !button.disabled ? button : heading).focus({ preventScroll: true });
+  }
+
+  #setState(state) {
+    this.state = state;
+    this.card.dataset.state = state;
+    this.dispatchEvent(new Event("state"));
+  }
+}
+
+/** Says it to those who listen to the page. A result itself is not read out: tokens are long. */
+function announce(text) {
+  document.getElementById("announcer").textContent = text;
+}
+
+/** An error in words: what was wrong as the enclave says it, what it means, and the code that programs branch on. */
+export function failure(error, advice = errors[error.code]) {
+  const member = error.details?.member;
+  return h("div", { class: "notice", "data-tone": error.code === "cancelled" ? "plain" : "bad" },
+    h("p", {}, h("strong", {}, sentence(error.message))),
+    advice ? h("p", {}, advice) : null,
+    h("p", { class: "fine" }, "Code ", h("code", {}, error.code ?? error.name), member ? [" · member ", h("code", {}, member)] : null));
+}
+
+/** A message as a sentence. A name such as ttlSeconds at its beginning stays as it is. */
+function sentence(message) {
+  const text = /^[a-z]+\b/.test(message) ? message.charAt(0).toUpperCase() + message.slice(1) : message;
+  return /[.!?]$/.test(text) ? text : `${text}.`;
+}

@@ -1,0 +1,75 @@
+// Step: the log of what happened, checked here and taken away as a file.
+
+import { checks, copyable, groups, h, time } from "../dom.js";
+import { picture } from "../picture.js";
+
+const shown = 50; // newest entries on the page; the file has them all
+const command = "go run ./cmd/enclave audit verify";
+
+export const audit = {
+  id: "audit",
+
+  needs: (session) => (session.open ? null : "Create the vault first."),
+
+  async run(session, form, action) {
+    return action === "download" ? { extra: await download(session), done: false } : { show: await log(session) };
+  },
+};
+
+async function log({ kms }) {
+  const head = await kms.audit.head();
+  const from = Math.max(0, head.size - shown);
+  const { entries, size } = await kms.audit.entries({ from, limit: shown });
+  const verdict = await kms.audit.verify();
+  return [
+    checks([[verdict.valid, verdict.valid
+      ? `All ${verdict.size} entries are in place, in order, and make up the head below.`
+      : `The log is broken at entry ${verdict.firstBad ?? "?"}: ${verdict.reason ?? "no reason given"}`]]),
+    h("p", { class: "label" }, "Head of the log"),
+    h("p", { class: "mono kid" }, groups(verdict.root, 4)),
+    table(entries.toReversed()),
+    h("p", { class: "fine" }, size > entries.length ? `The newest ${entries.length} of ${size}. The file has them all.` : "Newest first."),
+  ];
+}
+
+function table(entries) {
+  const head = ["No.", "When", "What", "Key", "Outcome"];
+  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Log entries" }, h("table", {},
+    h("thead", {}, h("tr", {}, head.map((name) => h("th", { scope: "col" }, name)))),
+    h("tbody", {}, entries.map((entry) => h("tr", {},
+      h("td", { class: "number" }, entry.seq),
+      h("td", {}, time(entry.time)),
+      h("td", {}, h("code", {}, entry.method)),
+      h("td", {}, entry.kid ? keyName(entry.kid) : "–"),
+      h("td", {}, h("span", { class: "tag", "data-tone": entry.outcome === "ok" ? "good" : "warn" }, entry.outcome)))))));
+}
+
+/** A key as one row has room for it: its picture and the beginning of its thumbprint. */
+function keyName(kid) {
+  const image = picture(kid);
+  image.setAttribute("aria-hidden", "true");
+  return h("span", { class: "key-name", title: kid }, image, h("code", {}, `${kid.slice(0, 8)}…`));
+}
+
+async function download({ kms }) {
+  const pages = [];
+  let cursor;
+  do {
+    const page = await kms.audit.export(cursor ? { cursor } : {});
+    pages.push(page.text);
+    cursor = page.next;
+  } while (cursor);
+  const name = `enclave-audit-${new Date().toISOString().slice(0, 19).replaceAll(":", "")}.txt`;
+  save(new Blob(pages, { type: "text/plain" }), name);
+  return [
+    h("p", {}, "Saved as ", h("code", {}, name), ". In the project's directory, with the path your browser saved it under:"),
+    copyable("Command", `${command} ~/Downloads/${name}`),
+    h("p", { class: "fine" }, "With the command installed, it is ", h("code", {}, `enclave audit verify ${name}`), "."),
+  ];
+}
+
+function save(blob, name) {
+  const href = URL.createObjectURL(blob);
+  h("a", { href, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 60_000); // the browser has read it by then
+}

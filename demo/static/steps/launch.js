@@ -1,0 +1,67 @@
+// Step: what was started, how sure the app is of it, and why.
+
+import { checks, copyable, facts, groups, h, more, svg } from "../dom.js";
+import { measurement } from "../pin.js";
+import { levels, startAdvice } from "../words.js";
+import { failure } from "../step.js";
+
+const absent = "not available here"; // as the enclave says it of an algorithm that this browser lacks
+
+export const launch = {
+  id: "launch",
+
+  async run({ kms }) {
+    const test = await kms.enclave.selfTest();
+    return {
+      extra: [
+        checks(test.tests.map(({ name, ok, error }) => [ok || (error === absent ? null : false), name, error ? ` (${error})` : ""])),
+        h("p", { class: "fine" }, `${Math.round(test.milliseconds)} ms. The enclave says this of itself: it shows that the code works, `
+          + "not that it is the right code. The pin shows that."),
+      ],
+    };
+  },
+};
+
+/** What the app says about a launch that worked. */
+export function launched({ level, version, commit, measurement: started, timings, why }) {
+  const { name, tone, text } = levels[level] ?? levels.unpinned;
+  const same = measurement !== "" && started === measurement;
+  return [
+    h("div", { class: "verdict", "data-tone": tone }, h("p", { class: "verdict-name" }, name), h("p", {}, text)),
+    why ? h("p", { class: "fine" }, "The SDK's own words: ", why) : null,
+    h("h3", {}, "Measurement"),
+    h("p", { class: "measurement mono" }, groups(started, 8)),
+    checks([[same, same ? "This is the measurement that the demo built and pinned." : "This is not the measurement that the demo built."]]),
+    facts([["Release", version], ["Source", commit && h("code", {}, commit.slice(0, 12))], ["Ready after", milliseconds(timings.total)]]),
+    more("The whole measurement, and where the time went", copyable("Measurement, SHA-384 of the loader", started),
+      h("h4", {}, "Until each was done"),
+      facts(stages.filter(([stage]) => stage in timings).map(([stage, name]) => [name, bar(timings[stage], timings.total)]))),
+  ];
+}
+
+/** What the app says when the enclave did not start. */
+export function refused(error, again) {
+  const button = h("button", { type: "button" }, "Try again");
+  button.addEventListener("click", again);
+  return [failure(error, startAdvice[error.code] ?? "Reload the page. If that does not help, stop the demo and start it again."), h("p", { class: "actions" }, button)];
+}
+
+// The stages of a launch, as the SDK names and times them; most run side by side.
+const stages = [
+  ["share", "Share read"],
+  ["frame", "Frame loaded"],
+  ["level", "Level proved"],
+  ["wasm", "Code fetched"],
+  ["worker", "Worker running"],
+  ["total", "All"],
+];
+
+/** A duration as a bar: how much of the whole had passed. */
+function bar(ms, whole) {
+  return h("span", { class: "bar" },
+    svg("svg", { viewBox: "0 0 100 1", preserveAspectRatio: "none", "aria-hidden": "true" },
+      svg("rect", { class: "bar-rail", width: 100, height: 1 }), svg("rect", { class: "bar-fill", width: (100 * ms) / whole, height: 1 })),
+    h("span", {}, milliseconds(ms)));
+}
+
+const milliseconds = (ms) => `${Math.round(ms)} ms`;

@@ -1,0 +1,76 @@
+// Step: the page tries to get at a private key, by every way that a page has.
+
+import { checks, h } from "../dom.js";
+
+export const reach = {
+  id: "reach",
+
+  needs: (session) => (session.signing ? null : "Create the keys first."),
+
+  async run(session) {
+    const attempts = await Promise.all([ask(session), look(), search(), read(session)]);
+    return {
+      show: h("ol", { class: "attempts" }, attempts.map(({ title, code, answer, held }) =>
+        h("li", {}, h("h3", {}, title), h("pre", { tabindex: "0", role: "group", "aria-label": `What was tried: ${title}` }, h("code", {}, code)),
+          checks([[held, answer]])))),
+    };
+  },
+};
+
+/** Asks for the key. */
+async function ask({ kms, signing }) {
+  const attempt = { title: "Ask for it", code: 'await kms.call("keys.export", { kid })' };
+  try {
+    await kms.call("keys.export", { kid: signing.kid });
+    return { ...attempt, held: false, answer: "The enclave answered. It should not have." };
+  } catch (error) {
+    return { ...attempt, held: error.code === "unknown_method", answer: [h("code", {}, error.code), `: ${error.message}`] };
+  }
+}
+
+/** Looks into the enclave's frame. */
+async function look() {
+  const attempt = { title: "Look into the frame", code: 'document.querySelector("#kms iframe").contentWindow.document' };
+  try {
+    const frame = document.querySelector("#kms iframe")?.contentWindow ?? window.frames[0];
+    void frame.document;
+    return { ...attempt, held: false, answer: "The page could read the frame. It should not have." };
+  } catch (error) {
+    return { ...attempt, held: error.name === "SecurityError", answer: [h("code", {}, error.name), ": the browser keeps the two sites apart."] };
+  }
+}
+
+/** Searches the storage of the app's own origin, where the SDK keeps the share. */
+async function search() {
+  const names = (await indexedDB.databases()).map(({ name }) => name);
+  return {
+    title: "Search the storage",
+    code: "await indexedDB.databases()",
+    held: true,
+    answer: [names.length === 0 ? "Nothing here. " : ["Found ", names.map((name, i) => [i > 0 ? ", " : "", h("code", {}, name)]), ". "],
+      "The SDK keeps 32 bytes there, the app's share. They are needed to open the vault, and open nothing by themselves. "
+      + "The vault itself is in the enclave's own storage, which this page cannot see."],
+  };
+}
+
+// The members in which a JWK would carry private key material (RFC 7518 section 6, RFC 8037 section 2).
+const privateMembers = new Set(["d", "k", "p", "q", "dp", "dq", "qi", "oth"]);
+
+/** Lists what the page holds of the key it signs with. */
+async function read({ kms, signing }) {
+  const members = [];
+  const walk = (value, path) => {
+    for (const [name, inner] of Object.entries(value)) {
+      if (typeof inner === "object" && inner !== null) walk(inner, `${path}${name}.`);
+      else members.push(`${path}${name}`);
+    }
+  };
+  walk(signing, "");
+  const secret = members.some((name) => privateMembers.has(name.split(".").at(-1)));
+  return {
+    title: "Count what we hold",
+    code: `key = { ${members.join(", ")} }\nkms = { ${Object.keys(kms).join(", ")} }`,
+    held: !secret,
+    answer: "Public members, methods, and behind them one message port. Nothing in this page is a private key, or a handle to one.",
+  };
+}

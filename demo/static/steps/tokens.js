@@ -1,0 +1,61 @@
+// Steps: a JWT and a VAPID token, each verified here with the public key alone.
+
+import { checks, copyable, facts, h, more, time } from "../dom.js";
+import { verifyToken } from "../verify.js";
+
+export const jwt = {
+  id: "jwt",
+
+  needs: (session) => (session.signing ? null : "Create the keys first."),
+
+  async run({ kms, signing }, form) {
+    const subject = form.get("subject").trim();
+    const { token } = await kms.jwt.sign({
+      kid: signing.kid,
+      audience: form.get("audience"),
+      ...(subject && { subject }),
+      ttlSeconds: Number(form.get("ttl")),
+      claims: { scope: "demo" },
+    });
+    return { show: await result(signing, token) };
+  },
+};
+
+export const vapid = {
+  id: "vapid",
+
+  needs: (session) => (session.vapid ? null : "Create the keys first."),
+
+  async run({ kms, vapid: key }, form) {
+    const endpoint = form.get("endpoint");
+    const { token } = await kms.token.vapid({ kid: key.kid, endpoint, subject: form.get("subject"), ttlSeconds: 15 * 60 });
+    return {
+      show: [
+        await result(key, token),
+        more("The header that a push service gets", copyable("Authorization", `vapid t=${token}, k=${key.publicKey.raw}`)),
+      ],
+    };
+  },
+};
+
+async function result(key, token) {
+  const { header, claims, named, valid, forgeryRefused } = await verifyToken(key, token);
+  return [
+    copyable("Token", token, coloured(token)),
+    checks([
+      [valid, "The signature is right: checked here with the public key."],
+      [named, "Its header names that key and its algorithm."],
+      [forgeryRefused, "With a single bit changed it is refused."],
+    ]),
+    facts([["For", claims.aud], ["About", claims.sub], ["Ends", time(claims.exp)]]),
+    more("What it says", copyable("Header and claims", JSON.stringify({ header, claims }), JSON.stringify({ header, claims }, null, 2))),
+  ];
+}
+
+/** Header, claims and signature, each in its colour. */
+function coloured(token) {
+  const parts = token.split(".");
+  const names = ["header", "claims", "signature"];
+  const shown = parts.map((part, i) => [i > 0 ? "." : "", h("span", { class: `token-${names[i]}` }, part)]);
+  return h("span", { class: "token" }, shown);
+}

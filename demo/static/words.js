@@ -1,0 +1,76 @@
+// The demo's words: what a state, a level or an error code means to a person.
+
+export const levels = {
+  enforced: {
+    name: "Enforced",
+    tone: "good",
+    text: "This browser itself refuses to run anything in the enclave's frame but the code whose hash this app pinned. The app tried it before it believed it.",
+  },
+  checked: {
+    name: "Checked",
+    tone: "good",
+    text: "This browser cannot enforce a pin, so the app fetched the enclave's page and loader and compared them with the pin before it connected. "
+      + "That detects a wrong release; a host that lies to one request and not to the other could still get through.",
+  },
+  unpinned: {
+    name: "Not pinned",
+    tone: "warn",
+    text: "This app pinned nothing, so whatever the enclave's host serves is what runs.",
+  },
+};
+
+export const states = {
+  absent: "There is no vault yet.",
+  locked: "The vault is locked.",
+  unlocked: "The vault is open.",
+  lost: "The vault is lost.",
+};
+
+export const durabilities = {
+  persistent: ["Lasts", "The browser has promised not to clear this storage by itself."],
+  "best-effort": ["Lasts, usually", "Kept across restarts, but the browser may clear it when the disk is full or the site goes unused."],
+  "browser-session": ["Until the browser closes", "This browser forgets what an embedded page stored when it closes. The keys are gone then."],
+  memory: ["In memory only", "Nothing is stored. The keys end with this tab."],
+};
+
+export const purposes = { vapid: "Push (VAPID)", signing: "Signing", identity: "Identity", agreement: "Key agreement" };
+
+export const algorithms = { ES256: "ES256 · ECDSA on P-256", EdDSA: "EdDSA · Ed25519", X25519: "X25519" };
+
+/** What an error code means, and what one can do about it. */
+export const errors = {
+  invalid_request: "The request was not acceptable. Change what is named and try again.",
+  unknown_method: "The enclave has no such method.",
+  not_found: "There is no vault, or no such key. Start with the first step.",
+  locked: "The vault has to be unlocked first.",
+  denied: "The enclave's rules do not allow this.",
+  cancelled: "It was called off. Nothing was changed.",
+  expired: "Nobody answered the dialog in time. Nothing was changed.",
+  quota_exceeded: "That is more than a vault allows.",
+  exists: "There is one already.",
+  conflict: "Another tab changed it at the same moment. Nothing was done; try again.",
+  busy: "The enclave is busy. Try again in a moment.",
+  interrupted: "The enclave ended in the middle of it. Look at the log before you try again.",
+  timeout: "It took too long. Look at the log before you try again.",
+  unsupported: "This browser, or this vault, cannot do it.",
+  launch_refused: "The enclave did not start as pinned, so it did not start at all.",
+  storage_unavailable: "The browser does not let an embedded page store anything. Private windows and strict settings do that; an in-memory vault still works.",
+  storage_full: "The browser's storage is full. Nothing was written.",
+  integrity: "Something is not what it was when it was written. Nothing was touched.",
+  internal: "That is a defect of the enclave. Please report it.",
+};
+
+/** What to do when the enclave does not start, by error code. */
+export const startAdvice = {
+  launch_refused: "If you have just built another release, stop the demo, start it again and reload this page.",
+  integrity: "What the enclave's host served is not the release that this app pinned. Stop the demo, start it again and reload.",
+  timeout: "Is the demo still running in its terminal? Reload when it is.",
+  interrupted: "Is the demo still running in its terminal? Reload when it is.",
+  unsupported: "Try a current Chrome, Edge, Firefox or Safari.",
+  storage_unavailable: "Allow this page's embedded content to store data, or use an ordinary window.",
+};
+
+export const reasons = {
+  "marker-without-vault": "This app remembers that a vault was made here, but the enclave finds none. The browser, or the enclave's host, has cleared its storage.",
+  "share-missing": "The vault is still there, but this app has lost the 32 bytes without which it does not open. Somebody cleared this site's data.",
+};

@@ -1,0 +1,93 @@
+#!/bin/sh
+# Installs what the tests need: three browser engines, Node.js and the pinned npm packages.
+#
+# As root, or where sudo needs no password, missing Debian packages are installed with
+# apt-get. Otherwise it says exactly what is missing and how to get it, and fails.
+# Nothing is skipped in silence: KMS_ENGINES=chromium,firefox narrows the engines explicitly.
+#
+# Environment: KMS_ENGINES, CI (an engine left out by KMS_ENGINES is then an error),
+# KMS_CHROMIUM, KMS_FIREFOX, KMS_MINIBROWSER (paths of other builds of the engines).
+set -eu
+
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+engines=${KMS_ENGINES:-chromium,firefox,webkit}
+node_wanted=20
+
+say() { printf 'install: %s\n' "$*" >&2; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+wants() { case ",$engines," in *",$1,"*) return 0 ;; *) return 1 ;; esac; }
+
+minibrowser() {
+  [ -n "${KMS_MINIBROWSER:-}" ] && [ -x "$KMS_MINIBROWSER" ] && return 0
+  for dir in /usr/lib/*/webkit2gtk-4.* /usr/lib/webkit2gtk-4.* /usr/libexec/webkit2gtk-4.* /usr/lib64/webkit2gtk-4.*; do
+    [ -x "$dir/MiniBrowser" ] && return 0
+  done
+  return 1
+}
+
+node_ok() { has node && has npm && [ "$(node -p 'process.versions.node.split(".")[0]')" -ge "$node_wanted" ]; }
+
+missing_packages() {
+  if wants chromium && [ -z "${KMS_CHROMIUM:-}" ] && ! has chromium && ! has chromium-browser && ! has google-chrome; then echo chromium; fi
+  if wants firefox && [ -z "${KMS_FIREFOX:-}" ] && ! has firefox-esr && ! has firefox; then echo firefox-esr; fi
+  if wants webkit; then
+    if ! has WebKitWebDriver || ! minibrowser; then echo webkit2gtk-driver; fi
+    has Xvfb || echo xvfb
+    has dbus-run-session || echo dbus
+  fi
+  has node || echo nodejs
+  has npm || echo npm
+}
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then echo env; elif has sudo && sudo -n true 2>/dev/null; then echo sudo; fi
+}
+
+install_packages() {
+  prefix=$(as_root)
+  if [ -z "$prefix" ] || ! has apt-get; then
+    say "missing: $*"
+    say "hint: on Debian or Ubuntu run: sudo apt-get install $*"
+    say "hint: elsewhere install Chromium, Firefox, WebKitGTK's MiniBrowser and WebKitWebDriver, Xvfb, dbus and Node.js $node_wanted or newer"
+    say "hint: to test fewer engines, say so: KMS_ENGINES=chromium,firefox make test"
+    exit 1
+  fi
+  say "apt-get install $*"
+  $prefix env DEBIAN_FRONTEND=noninteractive apt-get update -q </dev/null >&2
+  # shellcheck disable=SC2086,SC2048
+  $prefix env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $* </dev/null >&2
+}
+
+for engine in $(printf '%s' "$engines" | tr ',' ' '); do
+  case $engine in
+    chromium | firefox | webkit) ;;
+    *) say "KMS_ENGINES: got $engine, wanted chromium, firefox or webkit"; exit 1 ;;
+  esac
+done
+if [ -n "${CI:-}" ]; then
+  for engine in chromium firefox webkit; do
+    wants $engine || { say "KMS_ENGINES leaves out $engine, and with CI set every engine is tested"; exit 1; }
+  done
+fi
+
+packages=$(missing_packages | tr '\n' ' ')
+# shellcheck disable=SC2086
+[ -z "$packages" ] || install_packages $packages
+packages=$(missing_packages | tr '\n' ' ')
+[ -z "$packages" ] || { say "still missing after apt-get: $packages"; exit 1; }
+if ! node_ok; then
+  say "node: got $(node --version), wanted v$node_wanted or newer (selenium-webdriver needs it)"
+  say "hint: https://nodejs.org/en/download, or a package source for your distribution that has it"
+  exit 1
+fi
+
+# npm ci runs again only when the lock changed since it last succeeded.
+cd "$here"
+stamp=node_modules/.installed
+if ! [ -f "$stamp" ] || ! cmp -s package-lock.json "$stamp"; then
+  say "npm ci"
+  PUPPETEER_SKIP_DOWNLOAD=1 npm ci --no-audit --no-fund --ignore-scripts </dev/null >&2
+  cp package-lock.json "$stamp"
+fi
+[ "$engines" = chromium,firefox,webkit ] || say "engines narrowed by KMS_ENGINES: $engines"

@@ -1,0 +1,250 @@
+// What a suite needs: the enclave served by the real command, an app origin with the SDK and
+// a strict policy, and pages in an engine.
+//
+//   127.0.0.1:A   the app (and any other origin of the same site)
+//   localhost:E   the enclave, as `enclave serve` serves it
+//   localhost:H   optionally the enclave's host as an attacker would run it (Host)
+
+import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { extname, join, normalize } from "node:path";
+import { fileURLToPath } from "node:url";
+import { after, afterEach, before, beforeEach, describe } from "node:test";
+import { launch, temporaryProfile } from "./browser.mjs";
+import { chosenEngines } from "./engines.mjs";
+import { go, root } from "./gotool.mjs";
+import { start, waitForLine } from "./process.mjs";
+import { contentTypes, serve } from "./server.mjs";
+
+const pages = fileURLToPath(new URL("../pages/", import.meta.url));
+const artifacts = fileURLToPath(new URL("../artifacts/", import.meta.url));
+
+async function file(directory, path) {
+  const full = normalize(join(directory, path));
+  if (!full.startsWith(directory)) return undefined;
+  const type = contentTypes[extname(full).slice(1)];
+  if (!type) return undefined;
+  try {
+    return { headers: { "content-type": type }, body: await readFile(full) };
+  } catch (error) {
+    if (error.code === "ENOENT" || error.code === "EISDIR") return undefined;
+    throw error;
+  }
+}
+
+/** The policy that docs/embedding.md asks of an app. */
+export function appPolicy(...enclaves) {
+  const origins = enclaves.join(" ");
+  return (
+    `default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ${origins}; ` +
+    `frame-src ${origins}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`
+  );
+}
+
+/** An app's origin on 127.0.0.1. Its configuration and policy are set once the enclave runs. */
+export class App {
+  configuration;
+  policy = "default-src 'none'";
+  /** Extra pages: path → { headers, body }. */
+  extra = new Map();
+
+  static async start() {
+    const app = new App();
+    app.server = await serve((request, url) => app.#answer(url));
+    app.origin = app.server.ip;
+    return app;
+  }
+
+  async #answer({ pathname }) {
+    if (this.extra.has(pathname)) return this.extra.get(pathname);
+    if (pathname === "/configuration.json") {
+      return { headers: { "content-type": contentTypes.json }, body: JSON.stringify(this.configuration) };
+    }
+    if (pathname.startsWith("/sdk/")) return await file(join(root, "sdk/"), pathname.slice(5));
+    const page = await file(pages, pathname === "/" ? "app.html" : pathname.slice(1));
+    if (page?.headers["content-type"] === contentTypes.html) page.headers["content-security-policy"] = this.policy;
+    return page;
+  }
+
+  /** Embeds this release, which may come from any of these origins. */
+  use(release, ...origins) {
+    this.configuration = { url: release.url, pin: release.pin };
+    this.policy = appPolicy(new URL(release.url).origin, ...origins);
+  }
+}
+
+async function command() {
+  if (process.env.KMS_ENCLAVE) return { path: process.env.KMS_ENCLAVE, remove() {} };
+  const directory = await mkdtemp(join(tmpdir(), "kms-e2e-bin-"));
+  const path = join(directory, "enclave");
+  await go(["build", "-o", path, "./cmd/enclave"]);
+  return { path, remove: () => rm(directory, { recursive: true, force: true }) };
+}
+
+/** Starts `enclave serve` for these embedders; returns what --json printed, and stop(). */
+export async function serveEnclave(origins) {
+  const binary = await command();
+  const ancestors = origins.flatMap((origin) => ["--frame-ancestors", origin]);
+  const child = start(binary.path, ["serve", "--addr", "localhost:0", ...ancestors, "--json"], {
+    cwd: root,
+    env: { ...process.env },
+  });
+  const stop = async () => {
+    await child.stop();
+    await binary.remove();
+  };
+  try {
+    const line = await waitForLine(child, (text) => text.startsWith("{"), 300_000);
+    return { ...JSON.parse(line), child, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/**
+ * The enclave's host as its operator could run it: everything comes from the real command,
+ * unless intercept(url, request) answers first. intercept may also change what came: it is
+ * called with the upstream's answer as its third argument, which it returns changed or not.
+ */
+export class Host {
+  intercept = undefined;
+
+  static async start(release) {
+    const host = new Host();
+    const upstream = new URL(release.url).origin;
+    host.server = await serve((request, url) => host.#answer(upstream, url, request));
+    host.origin = host.server.localhost;
+    host.release = { ...release, url: release.url.replace(upstream, host.origin) };
+    return host;
+  }
+
+  async #answer(upstream, url, request) {
+    const own = await this.intercept?.(url, request);
+    if (own) return own;
+    const { "accept-encoding": _, host: __, connection: ___, ...headers } = request.headers;
+    const response = await fetch(upstream + url.pathname + url.search, { headers: { ...headers, "accept-encoding": "identity" } });
+    const copied = Object.fromEntries([...response.headers].filter(([name]) => !["connection", "transfer-encoding", "content-length", "date"].includes(name)));
+    const answer = { status: response.status, headers: copied, body: Buffer.from(await response.arrayBuffer()) };
+    return (await this.intercept?.(url, request, answer)) ?? answer;
+  }
+}
+
+/** Everything on the network side of a suite: two app origins, the enclave, a host to tamper with. */
+export class Site {
+  static async start() {
+    const site = new Site();
+    site.app = await App.start();
+    site.other = await App.start();
+    site.release = await serveEnclave([site.app.origin, site.other.origin]);
+    site.host = await Host.start(site.release);
+    for (const app of [site.app, site.other]) app.use(site.release, site.host.origin);
+    return site;
+  }
+
+  async stop() {
+    await Promise.all([this.app, this.other, this.host].map(({ server }) => server.close()));
+    await this.release.stop();
+  }
+}
+
+/** A browser with a page, for one group of tests; made anew by restart(). */
+export class Bench {
+  constructor(engine, site) {
+    this.engine = engine;
+    this.site = site;
+    this.pages = [];
+  }
+
+  async start() {
+    this.profile = await temporaryProfile(this.engine);
+    this.browser = await launch(this.engine, { profileDir: this.profile.path });
+  }
+
+  /** A new page at the app (or at url), with the SDK loaded. */
+  async open(url = `${this.site.app.origin}/`) {
+    const page = await this.browser.newPage();
+    this.pages.push(page);
+    await this.visit(page, url);
+    return page;
+  }
+
+  /** Goes to an app's page and waits for its script. */
+  async visit(page, url = `${this.site.app.origin}/`) {
+    await page.goto(url);
+    await this.#loaded(page);
+  }
+
+  async reload(page) {
+    await page.reload();
+    await this.#loaded(page);
+  }
+
+  async #loaded(page) {
+    await page.evaluate(async () => {
+      const end = Date.now() + 10_000;
+      while (typeof startKms !== "function") {
+        if (Date.now() > end) throw new Error("the app's script did not load");
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    });
+  }
+
+  /** Ends the browser and starts it again on the same profile. */
+  async restart(options) {
+    this.pages = [];
+    this.browser = await this.browser.restart(options);
+  }
+
+  async closePages() {
+    for (const page of this.pages.splice(0)) await page.close();
+  }
+
+  async keep(name) {
+    await mkdir(artifacts, { recursive: true });
+    for (const [index, page] of this.pages.entries()) {
+      const path = join(artifacts, `${name.replace(/[^A-Za-z0-9]+/g, "-").slice(0, 100)}-${index}.png`);
+      await page.screenshot(path);
+      console.error(`screenshot: ${path}`);
+      for (const { type, text } of page.console) console.error(`  ${type}: ${text}`);
+    }
+  }
+
+  async stop() {
+    try {
+      await this.browser?.close();
+    } finally {
+      await this.profile?.remove();
+    }
+  }
+}
+
+/**
+ * Declares a group of tests for every chosen engine. body(bench) declares them; bench has a
+ * running browser by the time they run. A failed test leaves a screenshot in artifacts/.
+ */
+export function eachEngine(name, body) {
+  let site;
+  before(async () => {
+    site = await Site.start();
+  });
+  after(() => site?.stop());
+  for (const engine of chosenEngines()) {
+    describe(`${engine}: ${name}`, () => {
+      const bench = new Bench(engine);
+      before(async () => {
+        bench.site = site;
+        await bench.start();
+      });
+      after(() => bench.stop());
+      beforeEach(() => {
+        site.host.intercept = undefined;
+      });
+      afterEach(async (t) => {
+        if (t.passed === false || t.error) await bench.keep(`${engine}-${name}-${t.name}`).catch((e) => console.error(`screenshot: ${e.message}`));
+        await bench.closePages();
+      });
+      body(bench, engine);
+    });
+  }
+}

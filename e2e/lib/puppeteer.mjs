@@ -1,0 +1,191 @@
+// Chromium and Firefox through puppeteer-core: the DevTools protocol for Chromium,
+// WebDriver BiDi for Firefox.
+
+import { mkdir } from "node:fs/promises";
+import puppeteer from "puppeteer-core";
+import { programs } from "./engines.mjs";
+import { adopt, eventually, signalGroup } from "./process.mjs";
+import { expression, outcome, within } from "./script.mjs";
+
+const root = process.getuid?.() === 0;
+
+const chromiumArgs = [
+  "--disable-gpu",
+  "--disable-sync",
+  "--disable-component-update",
+  "--disable-background-networking",
+  "--no-first-run",
+  // Chromium's sandbox cannot start as root; the pages of these tests are our own.
+  ...(root ? ["--no-sandbox"] : []),
+];
+
+// Puppeteer's profile switches Firefox's storage partitioning off. These are the values
+// Firefox ships with, which is what users have.
+const firefoxPreferences = {
+  "network.cookie.cookieBehavior": 5,
+  "browser.contentblocking.features.standard":
+    "tp,tpPrivate,cookieBehavior5,cookieBehaviorPBM5,cryptoTP,fp,stp,emailTP,emailTPPrivate,-consentmanagerSkip,-consentmanagerSkipPrivate",
+  "browser.contentblocking.category": "standard",
+  "network.cookie.sameSite.laxByDefault": false,
+  "app.update.auto": false,
+  "dom.push.connection.enabled": false,
+  "network.captive-portal-service.enabled": false,
+  "network.connectivity-service.enabled": false,
+};
+
+function options(engine, profileDir) {
+  const common = {
+    headless: true,
+    userDataDir: profileDir,
+    timeout: 60_000,
+    protocolTimeout: 180_000,
+    defaultViewport: { width: 1000, height: 800 },
+  };
+  if (engine === "chromium") {
+    return { ...common, browser: "chrome", executablePath: programs(engine).chromium, pipe: true, args: chromiumArgs };
+  }
+  return {
+    ...common,
+    browser: "firefox",
+    protocol: "webDriverBiDi",
+    executablePath: programs(engine).firefox,
+    extraPrefsFirefox: firefoxPreferences,
+    // HOME of root is often not writable for Firefox under sudo; the profile is all it needs.
+    env: { ...process.env, MOZ_CRASHREPORTER_DISABLE: "1" },
+  };
+}
+
+/** A document: a page's main frame, or a frame in it at any depth. */
+class Frame {
+  constructor(page, locate) {
+    this.page = page;
+    this.locate = locate;
+  }
+
+  /** Runs fn(...args) in the document, awaits it, and returns its JSON value. */
+  async evaluate(fn, ...args) {
+    return outcome(await this.locate().evaluate(expression(fn, args)));
+  }
+
+  /** Clicks the element with a real mouse event at its centre. */
+  async click(selector) {
+    const element = await this.#element(selector);
+    await element.scrollIntoView();
+    await element.click();
+  }
+
+  /** Clicks into the field and types text with real key events. */
+  async type(selector, text) {
+    await this.click(selector);
+    await this.page.handle.keyboard.type(text);
+  }
+
+  /** Waits until selector matches a visible element. */
+  async waitFor(selector, timeoutMs = 15_000) {
+    await this.#element(selector, timeoutMs);
+  }
+
+  async #element(selector, timeoutMs = 15_000) {
+    return await this.locate().waitForSelector(selector, { visible: true, timeout: timeoutMs });
+  }
+
+  /** The child frame whose URL starts with prefix, once it is there. */
+  async frame(prefix, timeoutMs = 15_000) {
+    const find = () => this.locate().childFrames().find((frame) => !frame.detached && frame.url().startsWith(prefix));
+    await eventually(`frame ${prefix}`, find, { timeoutMs });
+    return new Frame(this.page, () => {
+      const frame = find();
+      if (!frame) throw new Error(`frame ${prefix}: gone`);
+      return frame;
+    });
+  }
+}
+
+class Page extends Frame {
+  /** Console messages and uncaught errors since the page was made: { type, text }. */
+  console = [];
+
+  constructor(handle) {
+    super(undefined, () => handle.mainFrame());
+    this.page = this;
+    this.handle = handle;
+    handle.on("console", (message) => this.console.push({ type: message.type(), text: message.text() }));
+    handle.on("pageerror", (error) => this.console.push({ type: "pageerror", text: String(error?.message ?? error) }));
+  }
+
+  async goto(url) {
+    await this.handle.goto(url, { waitUntil: "load", timeout: 30_000 });
+  }
+
+  async reload() {
+    await this.handle.reload({ waitUntil: "load", timeout: 30_000 });
+  }
+
+  /** Presses a named key ("Enter", "Tab", "Escape") wherever the focus is. */
+  async press(key) {
+    await this.handle.keyboard.press(key);
+  }
+
+  async bringToFront() {
+    await this.handle.bringToFront();
+  }
+
+  async screenshot(path) {
+    await this.handle.screenshot({ path });
+  }
+
+  async close() {
+    await this.handle.close();
+  }
+}
+
+class Browser {
+  constructor(engine, profileDir, handle) {
+    this.engine = engine;
+    this.profileDir = profileDir;
+    this.handle = handle;
+    this.pid = handle.process().pid;
+    this.release = adopt(this.pid);
+  }
+
+  async version() {
+    return await this.handle.version();
+  }
+
+  async newPage() {
+    return new Page(await this.handle.newPage());
+  }
+
+  /** Ends the browser as a user would. */
+  async close() {
+    try {
+      await within(`closing ${this.engine}`, 10_000, this.handle.close());
+    } finally {
+      await this.kill();
+    }
+  }
+
+  /** SIGKILL for the whole browser, all of its processes at once. */
+  async kill() {
+    const exited = new Promise((resolve) => {
+      const child = this.handle.process();
+      if (child.exitCode !== null || child.signalCode !== null) resolve();
+      else child.once("exit", resolve);
+    });
+    signalGroup(this.pid, "SIGKILL");
+    await within(`killing ${this.engine}`, 10_000, exited);
+    this.release();
+  }
+
+  /** Ends the browser, with SIGKILL if kill is set, and starts it again on the same profile. */
+  async restart({ kill = false } = {}) {
+    await (kill ? this.kill() : this.close());
+    return await launch(this.engine, this.profileDir);
+  }
+}
+
+/** Starts Chromium or Firefox on a profile directory. */
+export async function launch(engine, profileDir) {
+  await mkdir(profileDir, { recursive: true });
+  return new Browser(engine, profileDir, await puppeteer.launch(options(engine, profileDir)));
+}

@@ -1,0 +1,17 @@
+// The smallest app: it vendors the SDK, and leaves the rest to the test that drives it.
+import { connect, KmsError } from "/sdk/kms.js";
+
+const configuration = await (await fetch("/configuration.json")).json();
+
+/** Connects with what the release printed; options override it. */
+async function start(options = {}) {
+  const container = document.querySelector("#kms");
+  window.events = [];
+  window.kms = await connect({ ...configuration, account: "alice", container, ...options });
+  for (const name of ["locked", "unlocked", "alert", "closed"]) {
+    window.kms.on(name, (data) => window.events.push({ name, data: data ?? null }));
+  }
+  return window.kms.launch;
+}
+
+Object.assign(window, { connect, KmsError, configuration, startKms: start });

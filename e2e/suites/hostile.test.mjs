@@ -1,0 +1,261 @@
+// Embedders, siblings and hosts that mean harm, and requests that no SDK would send.
+
+import assert from "node:assert/strict";
+import { it } from "node:test";
+import { attack } from "../pages/attack.js";
+import { eachEngine } from "../lib/harness.mjs";
+import { verifyJWT } from "../lib/verify.mjs";
+
+const html = (body) => ({ headers: { "content-type": "text/html" }, body });
+
+/** A raw connection that has a vault with one signing key; leaves it in window.wire and window.kid. */
+const rawWithKey = async (account) => {
+  window.wire = await launch({ account });
+  await wire.call(1, "vault.create", { persistence: "session", lock: "none" });
+  const made = await wire.call(2, "keys.create", { purpose: "signing" });
+  window.kid = made.result.key.kid;
+  return made.result.key;
+};
+
+/** The connection still works. */
+const stillSigns = async () => {
+  const reply = await wire.call(900_001, "jwt.sign", { kid, audience: "a", ttlSeconds: 60 });
+  return reply.result?.token ?? JSON.stringify(reply);
+};
+
+eachEngine("hostile", (bench) => {
+  const raw = () => bench.open(`${bench.site.app.origin}/raw.html`);
+
+  it("forged window messages before the handshake change nothing", async () => {
+    const { app, other, release } = bench.site;
+    const forged = { kmsEnclave: 1, type: "ready", version: "9", commit: "9", measurement: release.measurement, wasm: release.pin.wasm };
+    other.extra.set("/forger.html", html(`<script>
+      for (let i = 0; i < 300; i++) setTimeout(() => {
+        parent.postMessage(${JSON.stringify(forged)}, "*");
+        parent.postMessage({ kmsEnclave: 1, type: "refused", reason: "integrity", message: "forged" }, "*");
+        for (let n = 0; n < parent.frames.length; n++) {
+          const a = new MessageChannel(), b = new MessageChannel();
+          a.port1.onmessage = b.port1.onmessage = () => { window.answered = true; };
+          parent.frames[n].postMessage({ kmsEnclave: 1, type: "connect", account: "alice", share: new Uint8Array(32), marker: false, wasm: new ArrayBuffer(8) }, "*", [a.port2, b.port2]);
+        }
+      }, i * 10);
+      </script>`));
+    const usual = app.policy;
+    app.policy = usual.replace("frame-src", `frame-src ${other.origin}`);
+    try {
+      const page = await bench.open();
+      const launch = await page.evaluate(async (forger) => {
+        const iframe = document.createElement("iframe");
+        iframe.src = forger;
+        document.body.append(iframe);
+        return await startKms({ account: "forged" });
+      }, `${other.origin}/forger.html`);
+      assert.equal(launch.version === "9", false);
+      assert.equal(await page.evaluate(async () => (await kms.vault.status()).state), "absent");
+      const sibling = await page.frame(other.origin);
+      await new Promise((resolve) => setTimeout(resolve, 3200));
+      assert.equal(await sibling.evaluate(() => window.answered ?? false), false);
+      assert.equal(await page.evaluate(async () => (await kms.vault.status()).state), "absent");
+    } finally {
+      app.policy = usual;
+    }
+  });
+
+  it("a second handshake is not answered", async () => {
+    const page = await raw();
+    const key = await page.evaluate(rawWithKey, "second");
+    const second = await page.evaluate(async () => {
+      const wasm = await bytesOf();
+      const late = new Wire();
+      wire.iframe.contentWindow.postMessage(connectMessage(wasm, { account: "other" }), "*", [late.app.port2, late.frame.port2, wasm]);
+      late.app.port1.postMessage(JSON.stringify({ v: 1, id: 1, method: "vault.status", params: {} }));
+      await sleep(2000);
+      return { events: late.events, replies: late.replies.size, frame: late.frameMessages };
+    });
+    assert.deepEqual(second, { events: [], replies: 0, frame: [] });
+    await verifyJWT(await page.evaluate(stillSigns), key);
+  });
+
+  it("a malformed handshake is refused, and the frame stays dead", async () => {
+    const page = await raw();
+    const wrong = [{ account: 5 }, { account: "x".repeat(129) }, { share: null }, { marker: "yes" }, { wasm: "none" }, { extra: 1 }];
+    for (const members of wrong) {
+      const got = await page.evaluate(async (members) => {
+        const { iframe } = await embed();
+        const wasm = new ArrayBuffer(8);
+        const wire = new Wire();
+        const message = connectMessage(wasm, members);
+        iframe.contentWindow.postMessage(message, "*", [wire.app.port2, wire.frame.port2, ...(message.wasm === wasm ? [wasm] : [])]);
+        await until(() => wire.frameMessages.length > 0);
+        iframe.remove();
+        return { first: wire.frameMessages[0], events: wire.events };
+      }, members);
+      assert.equal(got.first.type, "refused", JSON.stringify(got));
+      assert.equal(got.first.reason, "handshake");
+      assert.deepEqual(got.events, []);
+    }
+  });
+
+  it("only the module the loader carries the hash of is compiled", async () => {
+    const page = await raw();
+    const got = await page.evaluate(async () => {
+      const [{ iframe }, wasm] = await Promise.all([embed(), bytesOf()]);
+      new Uint8Array(wasm)[wasm.byteLength >> 1] ^= 1;
+      const wire = new Wire();
+      iframe.contentWindow.postMessage(connectMessage(wasm), "*", [wire.app.port2, wire.frame.port2, wasm]);
+      await until(() => wire.frameMessages.length > 0);
+      return { first: wire.frameMessages[0], events: wire.events };
+    });
+    assert.equal(got.first.type, "failed");
+    assert.equal(got.first.code, "integrity");
+    assert.deepEqual(got.events, []);
+  });
+
+  it("another origin sees only its own vault, whatever share and account it gives", async () => {
+    const { app, other } = bench.site;
+    const mine = await bench.open(`${app.origin}/`);
+    const { kid, share } = await mine.evaluate(async () => {
+      const share = crypto.getRandomValues(new Uint8Array(32));
+      await startKms({ account: "alice", share });
+      await kms.vault.create({ persistence: "device", lock: "none" });
+      return { kid: (await kms.keys.create({ purpose: "signing" })).key.kid, share: Array.from(share) };
+    });
+    const theirs = await bench.open(`${other.origin}/`);
+    const seen = await theirs.evaluate(async (share, kid) => {
+      await startKms({ account: "alice", share: new Uint8Array(share) });
+      const before = await kms.vault.status();
+      await kms.vault.create({ persistence: "device", lock: "none" });
+      const keys = await kms.keys.list({});
+      const code = await kms.jwt.sign({ kid, audience: "a", ttlSeconds: 5 }).then(() => "signed", (e) => e.code);
+      return { state: before.state, keys: keys.keys.length, code };
+    }, share, kid);
+    assert.deepEqual(seen, { state: "absent", keys: 0, code: "not_found" });
+    assert.equal(await mine.evaluate(async () => (await kms.vault.status()).counts.keys), 1);
+  });
+
+  it("an unpinned page of the enclave's host in the same partition opens nothing without the share", async () => {
+    const { app, host } = bench.site;
+    const page = await bench.open();
+    const share = await page.evaluate(async (url) => {
+      const share = crypto.getRandomValues(new Uint8Array(32));
+      await startKms({ url, account: "victim", share });
+      await kms.vault.create({ persistence: "device", lock: "none" });
+      await kms.keys.create({ purpose: "signing" });
+      await kms.keys.create({ purpose: "agreement" });
+      return Array.from(share);
+    }, host.release.url);
+
+    host.intercept = ({ pathname }) => (pathname === "/evil.html" ? html("unpinned") : undefined);
+    app.extra.set("/evil.html", html(`<script>startKms = () => {}</script><iframe src="${host.origin}/evil.html"></iframe>`));
+    const evil = await (await bench.open(`${app.origin}/evil.html`)).frame(`${host.origin}/evil.html`);
+
+    const without = await evil.evaluate(attack, null);
+    assert.ok(without.records > 5 && without.handles > 0, `the attack found no storage: ${JSON.stringify(without)}`);
+    assert.deepEqual([without.exported, without.opened, without.vaultKeys], [[], [], []]);
+
+    // The positive control: the same code with the share opens the vault key and the ledger key.
+    const withShare = await evil.evaluate(attack, share);
+    assert.equal(withShare.deviceSecret, "device secret");
+    assert.deepEqual([...new Set(withShare.vaultKeys)].sort(), ["kms-enclave/wrap/ledger-key/v1", "kms-enclave/wrap/vault-key/v1"]);
+  });
+
+  it("requests that are not in the protocol get an error that names the member", async () => {
+    const page = await raw();
+    const key = await page.evaluate(rawWithKey, "malformed");
+    const request = (members) => JSON.stringify({ v: 1, id: 5, method: "keys.list", params: {}, ...members });
+    const cases = [
+      ["", 0], ["{", 0], ["null", 0], ["[]", 0], ["5", 0], ['"x"', 0], ["\u0000", 0], ["{}", 0],
+      [request({ v: 2 }), 5, "/v"],
+      [request({ extra: 1 }), 5, "/extra"],
+      [request({ params: [] }), 5, "/params"],
+      [request({ params: null }), 5, "/params"],
+      [request({ params: { limit: "5" } }), 5, "/params/limit"],
+      [request({ params: { limit: 501 } }), 5, "/params/limit"],
+      [request({ params: { limit: 1.5 } }), 5, "/params/limit"],
+      [request({ params: { unknown: 1 } }), 5, "/params/unknown"],
+      [request({ params: { "a/b~c": 1 } }), 5, "/params/a~1b~0c"],
+      [request({ params: { after: "short" } }), 5, "/params/after"],
+      ['{"v":1,"id":5,"method":"keys.list","params":{"limit":1,"limit":2}}', 5, "/params/limit"],
+      ['{"v":1,"id":5,"id":6,"method":"keys.list","params":{}}', undefined, "/id"],
+      [`${request({})} trailing`, undefined],
+      [request({ id: 0 }), 0], [request({ id: -1 }), 0], [request({ id: 1.5 }), 0], [request({ id: "5" }), 0], [request({ id: 2 ** 53 }), 0],
+      [request({ params: { after: "\ud800" } }), undefined],
+      [request({ method: "keys.create", params: { purpose: "signing", label: "x".repeat(65) } }), 5, "/params/label"],
+      [request({ method: "keys.create", params: { purpose: "root" } }), 5, "/params/purpose"],
+      [request({ method: "keys.create", params: {} }), 5, "/params/purpose"],
+      [request({ method: "challenge.sign", params: { kid: key.kid, context: "c", data: "A" } }), 5, "/params/data"],
+      [request({ method: "challenge.sign", params: { kid: key.kid, context: "c", data: "AB" } }), 5, "/params/data"],
+      [request({ method: "challenge.sign", params: { kid: key.kid, context: "c", data: "AA==" } }), 5, "/params/data"],
+      [request({ method: "challenge.sign", params: { kid: key.kid, context: "c".repeat(129), data: "AA" } }), 5, "/params/context"],
+      ["[".repeat(100_000), 0],
+      [request({ params: { after: "x".repeat(1 << 20) } }), undefined],
+    ];
+    for (const [text, id, member] of cases) {
+      const reply = await page.evaluate(async (text) => {
+        wire.replies.clear();
+        wire.app.port1.postMessage(text);
+        await until(() => wire.replies.size > 0);
+        const [[, [reply]]] = wire.replies;
+        wire.replies.clear();
+        return reply;
+      }, text);
+      const name = text.length > 200 ? `${text.slice(0, 60)}… (${text.length})` : text;
+      assert.equal(reply.error?.code, "invalid_request", `${name}: ${JSON.stringify(reply)}`);
+      if (id !== undefined) assert.equal(reply.id, id, name);
+      if (member) assert.equal(reply.error.details?.member, member, `${name}: ${JSON.stringify(reply)}`);
+      assert.ok(reply.error.message.length < 400, name);
+    }
+    const unknown = await page.evaluate(() => wire.call(7, "keys.export", {}));
+    assert.equal(unknown.error.code, "unknown_method");
+    await verifyJWT(await page.evaluate(stillSigns), key);
+  });
+
+  it("what is not text is survived", async () => {
+    const page = await raw();
+    const key = await page.evaluate(rawWithKey, "not-text");
+    await page.evaluate(async () => {
+      const wasm = new Uint8Array(8);
+      for (const data of [5, null, undefined, {}, { v: 1, id: 1, method: "vault.status", params: {} }, [], wasm, wasm.buffer, true, 1n, new Date(), new Map()]) {
+        wire.app.port1.postMessage(data);
+      }
+      const channel = new MessageChannel();
+      wire.app.port1.postMessage("{}", [channel.port1]);
+      await sleep(300);
+    });
+    await verifyJWT(await page.evaluate(stillSigns), key);
+  });
+
+  it("a flood is answered busy, every request once, and the vault stays usable", async () => {
+    const page = await raw();
+    const key = await page.evaluate(rawWithKey, "flood");
+    const outcomes = await page.evaluate(async () => {
+      const n = 2000;
+      const replies = [];
+      for (let i = 0; i < n; i++) replies.push(wire.call(1000 + i, "jwt.sign", { kid, audience: "flood", ttlSeconds: 5 }));
+      const done = await Promise.all(replies);
+      const count = {};
+      for (const { error } of done) count[error?.code ?? "ok"] = (count[error?.code ?? "ok"] ?? 0) + 1;
+      return { n, count, retryable: done.filter(({ error }) => error?.code === "busy").every(({ error }) => error.retryable) };
+    });
+    assert.deepEqual(Object.keys(outcomes.count).sort(), ["busy", "ok"], JSON.stringify(outcomes));
+    assert.equal(outcomes.count.ok + outcomes.count.busy, outcomes.n);
+    assert.ok(outcomes.count.ok >= 256, JSON.stringify(outcomes));
+    assert.ok(outcomes.retryable);
+    const { uses } = (await page.evaluate(() => wire.call(900_000, "keys.get", { kid }))).result.key;
+    assert.equal(uses, outcomes.count.ok);
+    await verifyJWT(await page.evaluate(stillSigns), key);
+  });
+
+  it("an id that is in use is refused", async () => {
+    const page = await raw();
+    await page.evaluate(rawWithKey, "ids");
+    const codes = await page.evaluate(async () => {
+      const text = JSON.stringify({ v: 1, id: 77, method: "jwt.sign", params: { kid, audience: "a", ttlSeconds: 5 } });
+      wire.app.port1.postMessage(text);
+      wire.app.port1.postMessage(text);
+      await until(() => (wire.replies.get(77)?.length ?? 0) === 2);
+      return wire.replies.get(77).map(({ error }) => error?.code ?? "ok").sort();
+    });
+    assert.deepEqual(codes, ["invalid_request", "ok"]);
+  });
+});

@@ -1,0 +1,164 @@
+// What starts, at which level, and in which words the SDK says why something did not.
+
+import assert from "node:assert/strict";
+import { it } from "node:test";
+import { App, appPolicy, eachEngine } from "../lib/harness.mjs";
+
+const connect = (page, options) => page.evaluate((options) => startKms(options), options);
+const flip = (text) => (text.endsWith("A") ? `${text.slice(0, -1)}B` : `${text.slice(0, -1)}A`);
+
+/** The pin with one character of the given hash changed. */
+function otherHash(hash) {
+  return `sha384-${hash[7] === "A" ? "B" : "A"}${hash.slice(8)}`;
+}
+
+async function refused(page, options, pattern, code = "launch_refused") {
+  await assert.rejects(connect(page, { timeoutMs: 15_000, ...options }), (error) => {
+    assert.equal(error.code, code, error.message);
+    assert.match(error.message, pattern);
+    return true;
+  });
+}
+
+eachEngine("launch", (bench, engine) => {
+  const strongest = engine === "chromium" ? "enforced" : "checked";
+
+  it("reports the level it reached, and why", async () => {
+    const page = await bench.open();
+    const { release } = bench.site;
+    const pinned = await connect(page, {});
+    assert.equal(pinned.level, strongest, pinned.why);
+    assert.equal(pinned.measurement, release.measurement);
+    assert.ok(pinned.why.length > 20, pinned.why);
+    assert.match(pinned.version, /\S/);
+    await bench.reload(page);
+    const unpinned = await page.evaluate(() => startKms({ pin: undefined }));
+    assert.equal(unpinned.level, "unpinned");
+  });
+
+  it("refuses below the minimum", async () => {
+    const page = await bench.open();
+    if (engine === "chromium") assert.equal((await connect(page, { minimum: "enforced" })).level, "enforced");
+    else await refused(page, { minimum: "enforced" }, /enforce/);
+    await assert.rejects(page.evaluate(() => startKms({ pin: undefined, minimum: "checked" })), { code: "launch_refused" });
+  });
+
+  it("refuses a pin that breaks the grammar", async () => {
+    const page = await bench.open();
+    const { pin, url } = bench.site.release;
+    const policies = [
+      `${pin.policy}\n`, `${pin.policy};`, `${pin.policy}; report-uri https://evil.example`, pin.policy.replace("; ", ", "),
+      pin.policy.replace("'none'", "*"), pin.policy.replace("blob:", "'self'"), "", pin.policy.toUpperCase(), `${pin.policy}é`,
+    ];
+    for (const policy of policies) await refused(page, { pin: { ...pin, policy } }, /policy/, "invalid_request");
+    for (const wasm of ["", "sha256-x", `${pin.wasm} `, pin.wasm.slice(0, -1)]) await refused(page, { pin: { ...pin, wasm } }, /wasm/, "invalid_request");
+    for (const other of [`${url}?x`, `${url}#x`, url.replace("kms.html", "other.html"), "javascript:alert(1)", "/r/x/kms.html"]) {
+      await refused(page, { url: other }, /url/, "invalid_request");
+    }
+  });
+
+  it("refuses a release other than the pinned one", async () => {
+    const page = await bench.open();
+    const { pin } = bench.site.release;
+    await refused(page, { pin: { ...pin, wasm: otherHash(pin.wasm) } }, /\S/);
+    const [loader] = /sha384-[^']+/.exec(pin.policy);
+    // The URL names the first half of the measurement, so change the other half.
+    const policy = pin.policy.replace(loader, `${loader.slice(0, 60)}${flip(loader.slice(60, 62))}${loader.slice(62)}`);
+    await refused(page, { pin: { ...pin, policy } }, /\S/);
+  });
+
+  it("refuses what a lying host serves", async () => {
+    const { host } = bench.site;
+    const html = (answer, change) => ({ ...answer, body: Buffer.from(change(answer.body.toString())) });
+    const lies = {
+      "another loader": ({ pathname }, answer) => pathname.endsWith(".js") && { ...answer, body: Buffer.concat([answer.body, Buffer.from(";0")]) },
+      "a flipped byte in the module": ({ pathname }, answer) => {
+        if (!pathname.endsWith(".wasm")) return undefined;
+        const body = Buffer.from(answer.body);
+        body[body.length >> 1] ^= 1;
+        return { ...answer, body };
+      },
+      "a looser policy": ({ pathname }, answer) => pathname.endsWith(".html") && {
+        ...answer,
+        headers: { ...answer.headers, "content-security-policy": answer.headers["content-security-policy"].replace("connect-src 'none'", "connect-src *") },
+      },
+      "no policy": ({ pathname }, answer) => {
+        if (!pathname.endsWith(".html")) return undefined;
+        const { "content-security-policy": _, ...headers } = answer.headers;
+        return { ...answer, headers };
+      },
+      "no integrity": ({ pathname }, answer) => pathname.endsWith(".html") && html(answer, (text) => text.replace(/ integrity="[^"]*"/, "")),
+      "a page of its own": ({ pathname }, answer) => pathname.endsWith(".html") && html(answer, () =>
+        "<script>parent.postMessage({ kmsEnclave: 1, type: 'ready', version: '1', commit: 'x', measurement: '" + bench.site.release.measurement +
+        "', wasm: '" + bench.site.release.pin.wasm + "' }, '*')</script>"),
+    };
+    for (const [what, lie] of Object.entries(lies)) {
+      host.intercept = (url, _, answer) => (answer ? lie(url, answer) || answer : undefined);
+      const page = await bench.open();
+      await assert.rejects(connect(page, { url: host.release.url, timeoutMs: 15_000 }), (error) => {
+        assert.ok(["launch_refused", "integrity", "timeout"].includes(error.code), `${what}: ${error.code} ${error.message}`);
+        return true;
+      }, what);
+      await page.close();
+      bench.pages = bench.pages.filter((each) => each !== page);
+    }
+    host.intercept = undefined;
+    const page = await bench.open();
+    assert.equal((await connect(page, { url: host.release.url })).level, strongest);
+  });
+
+  it("refuses to start while a service worker is registered for the enclave's origin", async () => {
+    const { app, host } = bench.site;
+    host.intercept = ({ pathname }) => ({
+      "/plant.html": { headers: { "content-type": "text/html" }, body: "planted" },
+      "/sw.js": { headers: { "content-type": "text/javascript" }, body: "addEventListener('fetch', () => {});" },
+    })[pathname];
+    app.extra.set("/planter.html", { headers: { "content-type": "text/html" }, body: `<script>startKms = () => {}</script><iframe src="${host.origin}/plant.html"></iframe>` });
+    const planter = await bench.open(`${app.origin}/planter.html`);
+    const frame = await planter.frame(`${host.origin}/plant.html`);
+    const planted = await frame.evaluate(async () => {
+      const registration = await navigator.serviceWorker.register("/sw.js").catch((e) => String(e));
+      return typeof registration === "string" ? registration : "registered";
+    });
+    const page = await bench.open();
+    if (planted === "registered") {
+      await refused(page, { url: host.release.url }, /service.worker/i);
+      await frame.evaluate(async () => {
+        for (const registration of await navigator.serviceWorker.getRegistrations()) await registration.unregister();
+      });
+    } else {
+      // The browser does not let a third-party frame plant one: then nothing is in the way.
+      assert.equal(engine, "webkit", planted);
+    }
+    assert.equal((await (await bench.open()).evaluate((url) => startKms({ url }), host.release.url)).level, strongest);
+  });
+
+  it("says in words why the frame could not load", async () => {
+    const { app, release } = bench.site;
+    const usual = app.policy;
+    const enclave = new URL(release.url).origin;
+    try {
+      app.policy = appPolicy(enclave).replace(`frame-src ${enclave}`, "frame-src 'none'");
+      await refused(await bench.open(), {}, /frame-src/);
+      app.policy = appPolicy(enclave).replace(`connect-src 'self' ${enclave}`, "connect-src 'self'");
+      await refused(await bench.open(), {}, /connect-src/);
+    } finally {
+      app.policy = usual;
+    }
+
+    const stranger = await App.start();
+    stranger.use(release);
+    await refused(await bench.open(`${stranger.origin}/`), {}, /frame-ancestors/);
+    await stranger.server.close();
+
+    const gone = await App.start();
+    const unreachable = gone.server.localhost;
+    await gone.server.close();
+    app.policy = appPolicy(unreachable);
+    try {
+      await refused(await bench.open(), { url: release.url.replace(enclave, unreachable) }, /reach|answer/);
+    } finally {
+      app.policy = usual;
+    }
+  });
+});

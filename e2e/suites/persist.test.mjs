@@ -1,0 +1,178 @@
+// What survives a reload, a restart and a SIGKILL of the browser, and what is said when
+// something does not.
+
+import assert from "node:assert/strict";
+import { it } from "node:test";
+import { cancelDialog, confirmDestroy } from "../lib/dialog.mjs";
+import { eachEngine } from "../lib/harness.mjs";
+import { verifyJWT } from "../lib/verify.mjs";
+
+const sign = (page, kid) => page.evaluate(async (kid) => (await kms.jwt.sign({ kid, audience: "a", ttlSeconds: 60 })).token, kid);
+const status = (page) => page.evaluate(() => kms.vault.status());
+
+async function withKey(bench, account) {
+  const page = await bench.open();
+  const key = await page.evaluate(async (account) => {
+    await startKms({ account });
+    await kms.vault.create({ persistence: "device", lock: "none" });
+    return (await kms.keys.create({ purpose: "signing", label: "kept" })).key;
+  }, account);
+  return { page, key };
+}
+
+/** Everything in the app's own IndexedDB, as JSON: what an app's storage would have kept. */
+async function readAppStorage() {
+  const answer = (request) => new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+  const databases = [];
+  for (const { name, version } of await indexedDB.databases()) {
+    const database = await answer(indexedDB.open(name));
+    for (const store of database.objectStoreNames) {
+      const objects = database.transaction(store).objectStore(store);
+      const [keys, values] = await Promise.all([answer(objects.getAllKeys()), answer(objects.getAll())]);
+      const records = values.map((value, i) => ({ key: keys[i], value: { ...value, share: value.share && Array.from(value.share) } }));
+      databases.push({ name, version, store, records });
+    }
+    database.close();
+  }
+  return databases;
+}
+
+async function writeAppStorage(databases) {
+  for (const { name, version, store, records } of databases) {
+    await new Promise((resolve, reject) => {
+      const open = indexedDB.open(name, version);
+      open.onupgradeneeded = () => open.result.createObjectStore(store);
+      open.onerror = () => reject(open.error);
+      open.onsuccess = () => {
+        const transaction = open.result.transaction(store, "readwrite");
+        for (const { key, value } of records) {
+          transaction.objectStore(store).put({ ...value, share: value.share && new Uint8Array(value.share) }, key);
+        }
+        transaction.oncomplete = () => (open.result.close(), resolve());
+        transaction.onabort = () => reject(transaction.error);
+      };
+    });
+  }
+}
+
+/** The app's page again after the browser was restarted, with what the app itself keeps. */
+async function restart(bench, page, account, options) {
+  // Under WebDriver WebKitGTK keeps nothing at all, not even first-party storage, which it
+  // keeps for users. So the app's own part is carried over by hand there.
+  const kept = bench.engine === "webkit" ? await page.evaluate(readAppStorage) : [];
+  await bench.restart(options);
+  const again = await bench.open();
+  await again.evaluate(writeAppStorage, kept);
+  await again.evaluate((account) => startKms({ account }), account);
+  return again;
+}
+
+/** Empties the enclave's storage for this app's partition, as Clear-Site-Data or eviction would. */
+async function emptyEnclaveStorage(bench, page) {
+  const { app, release } = bench.site;
+  const enclave = new URL(release.url).origin;
+  app.extra.set("/empty.html", { headers: { "content-type": "text/html" }, body: `<iframe src="${enclave}/nothing-here"></iframe>` });
+  await page.goto(`${app.origin}/empty.html`);
+  const frame = await page.frame(enclave);
+  await frame.evaluate(async () => {
+    for (const { name } of await indexedDB.databases()) {
+      await new Promise((resolve, reject) => {
+        const request = indexedDB.deleteDatabase(name);
+        request.onsuccess = resolve;
+        request.onerror = request.onblocked = () => reject(new Error("not deleted"));
+      });
+    }
+  });
+  await bench.visit(page);
+}
+
+eachEngine("persist", (bench, engine) => {
+  it("keys survive a reload", async () => {
+    const { page, key } = await withKey(bench, "reload");
+    await bench.reload(page);
+    await page.evaluate(() => startKms({ account: "reload" }));
+    await verifyJWT(await sign(page, key.kid), key);
+    assert.equal((await status(page)).state, "unlocked");
+  });
+
+  for (const kill of [false, true]) {
+    it(`a browser ${kill ? "killed with SIGKILL" : "closed"} and started again`, async () => {
+      const account = `restart-${kill}`;
+      const { page, key } = await withKey(bench, account);
+      assert.equal((await status(page)).durability, engine === "webkit" ? "browser-session" : "best-effort");
+      const again = await restart(bench, page, account, { kill });
+      const after = await status(again);
+      if (engine !== "webkit") {
+        assert.equal(after.state, "unlocked");
+        await verifyJWT(await sign(again, key.kid), key);
+        return;
+      }
+      // WebKit keeps a third-party frame's storage in memory only. That is loss, never a fresh start.
+      assert.deepEqual([after.state, after.reason], ["lost", "marker-without-vault"]);
+      await assert.rejects(again.evaluate(() => kms.vault.create({ persistence: "device", lock: "none" })), { code: "not_found" });
+      await assert.rejects(sign(again, key.kid), { code: "not_found" });
+    });
+  }
+
+  it("emptied storage is lost, and vault.destroy through the dialog makes it absent", async () => {
+    const enclave = new URL(bench.site.release.url).origin;
+    const { page } = await withKey(bench, "emptied");
+    await emptyEnclaveStorage(bench, page);
+    await page.evaluate(() => startKms({ account: "emptied" }));
+    const lost = await status(page);
+    assert.deepEqual([lost.state, lost.reason], ["lost", "marker-without-vault"]);
+    const create = () => page.evaluate(() => kms.vault.create({ persistence: "device", lock: "none" }));
+    await assert.rejects(create(), (error) => ["not_found", "exists"].includes(error.code));
+
+    const destroyed = page.evaluate(() => kms.vault.destroy());
+    await confirmDestroy(page, enclave);
+    await destroyed;
+    assert.equal((await status(page)).state, "absent");
+    await bench.reload(page);
+    await page.evaluate(() => startKms({ account: "emptied" }));
+    assert.equal((await status(page)).state, "absent");
+    assert.equal((await create()).state, "unlocked");
+  });
+
+  it("a missing share is lost, and its vault stays closed", async () => {
+    const { page, key } = await withKey(bench, "share");
+    const before = await page.evaluate(readAppStorage);
+    await page.evaluate(async (records) => {
+      kms.close();
+      for (const { name } of records) {
+        await new Promise((resolve) => (indexedDB.deleteDatabase(name).onsuccess = resolve));
+      }
+    }, before);
+    await bench.reload(page);
+    await page.evaluate(() => startKms({ account: "share" }));
+    const lost = await status(page);
+    assert.deepEqual([lost.state, lost.reason], ["lost", "share-missing"]);
+    await assert.rejects(sign(page, key.kid), { code: "not_found" });
+
+    // Nothing was touched: with the share back, the vault opens again.
+    await page.evaluate(() => kms.close());
+    await page.evaluate(writeAppStorage, before);
+    await bench.reload(page);
+    await page.evaluate(() => startKms({ account: "share" }));
+    await verifyJWT(await sign(page, key.kid), key);
+  });
+
+  it("vault.destroy: cancelled it does nothing, confirmed it deletes", async () => {
+    const enclave = new URL(bench.site.release.url).origin;
+    const { page, key } = await withKey(bench, "destroy");
+    const cancelled = page.evaluate(() => kms.vault.destroy());
+    cancelled.catch(() => {});
+    await cancelDialog(page, enclave);
+    await assert.rejects(cancelled, { code: "cancelled" });
+    await verifyJWT(await sign(page, key.kid), key);
+
+    const destroyed = page.evaluate(() => kms.vault.destroy());
+    await confirmDestroy(page, enclave);
+    await destroyed;
+    assert.equal((await status(page)).state, "absent");
+    await assert.rejects(sign(page, key.kid), { code: "not_found" });
+  });
+});

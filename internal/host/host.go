@@ -1,0 +1,166 @@
+//go:build js && wasm
+
+// Package host is the worker's side of the browser: what the glue (web/worker.js)
+// hands over at the start, the app's port, and the dialogs in the frame. It is
+// the only Go that knows them.
+//
+// The glue leaves one object in the global scope, which [Run] takes and removes
+// before anything else happens:
+//
+//	account, origin   strings; origin is event.origin of the handshake
+//	share             Uint8Array of 32 bytes
+//	marker            boolean
+//	release           { version, commit, measurement, wasm }, said by the loader
+//	send(text)        posts to the app
+//	serve(receive)    calls receive(text) for each request, or receive("", what is wrong)
+//	ask(id, json)     opens a dialog; dismiss(id) closes it
+//	answered(answer)  calls answer(id, confirmed) once the user has decided
+//	fail(code, why)   says that the enclave cannot start
+//	timings()         JSON text of milliseconds; memory() bytes of wasm memory
+package host
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json/jsontext"
+	"errors"
+	"fmt"
+	"syscall/js"
+	"time"
+
+	"github.com/kms-enclave/kms-enclave/api"
+	"github.com/kms-enclave/kms-enclave/enclave"
+	"github.com/kms-enclave/kms-enclave/internal/jsbridge"
+	"github.com/kms-enclave/kms-enclave/keyengine/webcrypto"
+	"github.com/kms-enclave/kms-enclave/prompt"
+	"github.com/kms-enclave/kms-enclave/store"
+	"github.com/kms-enclave/kms-enclave/store/indexeddb"
+	"github.com/kms-enclave/kms-enclave/store/memstore"
+)
+
+// databaseName is the one IndexedDB database of the enclave's origin.
+const databaseName = "kms-enclave"
+
+// openTimeout bounds the wait for storage. A browser that asks the user, or
+// another tab that holds an old version open, can keep it for ever.
+const openTimeout = 5 * time.Second
+
+// Run serves the app until the worker ends. It returns only if the enclave
+// cannot start at all.
+func Run(ctx context.Context) error {
+	boot, err := takeBoot()
+	if err != nil {
+		return err
+	}
+	engine, err := webcrypto.New()
+	if err != nil {
+		boot.value.Call("fail", string(api.Unsupported), err.Error())
+		return fmt.Errorf("host: %w", err)
+	}
+	cfg := boot.config()
+	cfg.Engine = engine
+	cfg.Device = openDevice(ctx)
+	cfg.Session = memstore.New()
+	cfg.Prompter = prompt.NewGate(newScreen(boot.value))
+	serve(boot, enclave.New(ctx, cfg))
+	<-ctx.Done()
+	return context.Cause(ctx)
+}
+
+// boot is what the glue hands over.
+type boot struct {
+	value js.Value
+	send  js.Value
+	share [32]byte
+}
+
+func takeBoot() (*boot, error) {
+	const name = "kmsEnclaveBoot"
+	global := js.Global()
+	value := global.Get(name)
+	global.Delete(name)
+	if value.Type() != js.TypeObject {
+		return nil, errors.New("host: nothing was handed over; this program runs in the enclave's worker only")
+	}
+	b := &boot{value: value, send: value.Get("send")}
+	share := jsbridge.GoBytes(value.Get("share"))
+	if len(share) != len(b.share) {
+		return nil, fmt.Errorf("host: share has %d bytes, wanted %d", len(share), len(b.share))
+	}
+	copy(b.share[:], share)
+	return b, nil
+}
+
+func (b *boot) config() enclave.Config {
+	release := b.value.Get("release")
+	return enclave.Config{
+		Now:  time.Now,
+		Rand: rand.Reader,
+		Release: enclave.Release{
+			Version:     release.Get("version").String(),
+			Commit:      release.Get("commit").String(),
+			Measurement: release.Get("measurement").String(),
+			Wasm:        release.Get("wasm").String(),
+		},
+		Origin:  b.value.Get("origin").String(),
+		Account: b.value.Get("account").String(),
+		Share:   b.share,
+		Marker:  b.value.Get("marker").Bool(),
+		Notify:  b.post,
+	}
+}
+
+// post sends one message to the app.
+func (b *boot) post(text []byte) { b.send.Invoke(string(text)) }
+
+// openDevice opens the browser's storage. Where it refuses (a private window,
+// lockdown mode, a newer release's database) the enclave starts all the same,
+// so that session vaults work and every other call can say what is wrong.
+func openDevice(ctx context.Context) store.Store {
+	ctx, cancel := context.WithTimeoutCause(ctx, openTimeout, errors.New("the browser does not answer"))
+	defer cancel()
+	db, err := indexeddb.Open(ctx, databaseName)
+	if err == nil {
+		return db
+	}
+	if !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrNewer) && !errors.Is(err, store.ErrFull) {
+		err = fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
+	unavailable := memstore.New()
+	unavailable.Disconnect(err)
+	return unavailable
+}
+
+// handler is what serve needs of an enclave.
+type handler interface {
+	Handle(request []byte, reply func([]byte))
+}
+
+// serve announces the enclave and passes requests on.
+func serve(b *boot, h handler) {
+	receive := js.FuncOf(func(_ js.Value, args []js.Value) any {
+		if len(args) > 1 {
+			b.post(malformed(args[1].String()))
+			return nil
+		}
+		h.Handle([]byte(args[0].String()), b.post)
+		return nil
+	})
+	b.value.Call("serve", receive)
+	b.post(ready(b.value.Call("timings").String(), b.value.Call("memory").Int()))
+}
+
+// ready is the event that the SDK waits for.
+func ready(timings string, memory int) []byte {
+	return fmt.Appendf(nil, `{"event":"ready","data":{"timings":%s,"memory":%d}}`, timings, memory)
+}
+
+// malformed answers a message that is not text, or cannot be read as such; so
+// its id cannot be read, either.
+func malformed(wanted string) []byte {
+	message, err := jsontext.AppendQuote(nil, "message: "+wanted)
+	if err != nil {
+		panic(err) // the glue's sentences are ASCII
+	}
+	return fmt.Appendf(nil, `{"id":0,"error":{"code":%q,"message":%s,"retryable":false,"details":{"member":""}}}`, api.InvalidRequest, message)
+}

@@ -1,0 +1,175 @@
+package release
+
+import (
+	"context"
+	"encoding/json/v2"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Toolchain is the one that builds every release of this source. It is part of
+// the measurement. The go command fetches it, checked against the checksum
+// database, whatever version from 1.21 on is installed.
+const Toolchain = "go1.27.3"
+
+// buildFlags make the module a function of source and toolchain alone.
+var buildFlags = []string{"-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags=-s -w -buildid="}
+
+// buildEnv are the settings that change what is built.
+var buildEnv = map[string]string{
+	"GOTOOLCHAIN": Toolchain, "GOOS": "js", "GOARCH": "wasm", "CGO_ENABLED": "0",
+	"GOENV": "off", "GOFLAGS": "", "GOWORK": "off", "GOWASM": "", "GOEXPERIMENT": "", "GOFIPS140": "off", "GODEBUG": "",
+}
+
+// ErrNoGo means that there is no go command.
+var ErrNoGo = errors.New("go command: not found on PATH")
+
+// Options say what to build.
+type Options struct {
+	Source   string   // root of the checkout
+	Version  string   // semantic version; empty means "dev"
+	Commit   string   // 40 hex digits; empty means the HEAD of a clean work tree, else "unknown"
+	Tags     []string // build tags, for test builds
+	Progress func(step string)
+}
+
+// Build builds a release from source. It needs a go command, and on first use
+// the network, to fetch the toolchain.
+func Build(ctx context.Context, o Options) (*Release, error) {
+	progress := o.Progress
+	if progress == nil {
+		progress = func(string) {}
+	}
+	progress("finding the toolchain " + Toolchain)
+	tools, err := findTools(ctx, o.Source)
+	if err != nil {
+		return nil, err
+	}
+	wasmExec, err := os.ReadFile(filepath.Join(tools["GOROOT"], "lib", "wasm", "wasm_exec.js"))
+	if err != nil {
+		return nil, fmt.Errorf("toolchain: %w", err)
+	}
+	text, err := readSources(os.DirFS(filepath.Join(o.Source, "web")), wasmExec)
+	if err != nil {
+		return nil, err
+	}
+	progress("compiling the enclave to WebAssembly")
+	module, err := compile(ctx, o, tools)
+	if err != nil {
+		return nil, err
+	}
+	progress("measuring")
+	version, commit := o.Version, o.Commit
+	if version == "" {
+		version = "dev"
+	}
+	if commit == "" {
+		commit = headCommit(ctx, o.Source)
+	}
+	r, err := assemble(text, module, version, commit)
+	if err != nil {
+		return nil, err
+	}
+	r.Tags = slices.Clone(o.Tags)
+	return r, nil
+}
+
+// Settings that say where things are and whom to trust for them. They are the
+// user's, and do not change what is built.
+var userSettings = []string{
+	"GOPATH", "GOCACHE", "GOMODCACHE", "GOPROXY", "GOSUMDB", "GOPRIVATE", "GONOPROXY", "GONOSUMDB", "GOINSECURE", "GOAUTH", "GOVCS",
+}
+
+// findTools asks the pinned toolchain for its root and the user's settings.
+func findTools(ctx context.Context, dir string) (map[string]string, error) {
+	args := append([]string{"env", "-json", "GOROOT", "GOVERSION"}, userSettings...)
+	env := append(withoutGo(os.Environ()), "GOTOOLCHAIN="+Toolchain, "GOWORK=off")
+	for _, name := range userSettings {
+		if value, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	out, err := run(ctx, dir, env, "go", args...)
+	if err != nil {
+		return nil, fmt.Errorf("toolchain %s: %w", Toolchain, err)
+	}
+	tools := map[string]string{}
+	if err := json.Unmarshal(out, &tools); err != nil {
+		return nil, fmt.Errorf("go env: %w", err)
+	}
+	if got := tools["GOVERSION"]; got != Toolchain {
+		return nil, fmt.Errorf("toolchain: got %s, wanted %s", got, Toolchain)
+	}
+	return tools, nil
+}
+
+func compile(ctx context.Context, o Options, tools map[string]string) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "kms-enclave-build-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	output := filepath.Join(dir, "enclave.wasm")
+	args := append([]string{"build"}, buildFlags...)
+	if len(o.Tags) > 0 {
+		args = append(args, "-tags="+strings.Join(o.Tags, ","))
+	}
+	args = append(args, "-o", output, "./cmd/enclave-wasm")
+	env := withoutGo(os.Environ())
+	for name, value := range buildEnv {
+		env = append(env, name+"="+value)
+	}
+	for _, name := range userSettings {
+		env = append(env, name+"="+tools[name])
+	}
+	if _, err := run(ctx, o.Source, env, "go", args...); err != nil {
+		return nil, fmt.Errorf("compiling: %w", err)
+	}
+	return os.ReadFile(output)
+}
+
+// withoutGo drops every setting of the go command from an environment.
+func withoutGo(env []string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(entry string) bool {
+		return strings.HasPrefix(entry, "GO") || strings.HasPrefix(entry, "CGO_")
+	})
+}
+
+// headCommit returns the commit that dir is a clean checkout of, or "unknown".
+func headCommit(ctx context.Context, dir string) string {
+	const unknown = "unknown"
+	head, err := run(ctx, dir, os.Environ(), "git", "rev-parse", "--verify", "HEAD")
+	if err != nil {
+		return unknown
+	}
+	changes, err := run(ctx, dir, os.Environ(), "git", "status", "--porcelain")
+	commit := strings.TrimSpace(string(head))
+	if err != nil || len(changes) > 0 || !commitForm.MatchString(commit) {
+		return unknown
+	}
+	return commit
+}
+
+// run runs a command and returns what it wrote; its error contains what it
+// complained about.
+func run(ctx context.Context, dir string, env []string, name string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir, cmd.Env = dir, env
+	var complaint strings.Builder
+	cmd.Stderr = &complaint
+	out, err := cmd.Output()
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case errors.Is(err, exec.ErrNotFound) && name == "go":
+		return nil, ErrNoGo
+	case err != nil:
+		return nil, fmt.Errorf("%s %s: %w\n%s", name, args[0], err, strings.TrimSpace(complaint.String()))
+	}
+	return out, nil
+}

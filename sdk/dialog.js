@@ -1,0 +1,100 @@
+// The element that holds the enclave's frame: a <dialog> that is closed, and so not drawn, until
+// the enclave itself asks to be shown. The frame never moves in the document, because a moved
+// iframe loads again and everything in it is lost.
+//
+// The app's Content Security Policy may forbid inline styles, so styles are set through the CSSOM.
+
+const SANDBOX = "allow-scripts allow-same-origin allow-downloads";
+const ALLOW = "publickey-credentials-get; publickey-credentials-create";
+const CLASS = "kms-enclave-dialog";
+
+const RULES = `
+  .${CLASS} { box-sizing: border-box; inline-size: min(100vw, 32rem); block-size: min(100dvh, 40rem);
+    max-inline-size: none; max-block-size: none; margin: auto; padding: 0; border: 0; border-radius: .75rem;
+    overflow: hidden; background: Canvas; box-shadow: 0 1rem 3rem rgb(0 0 0 / .35); }
+  .${CLASS}::backdrop { background: rgb(0 0 0 / .5); }
+  .${CLASS} > iframe { display: block; inline-size: 100%; block-size: 100%; border: 0; }
+  @media (max-width: 32rem) { .${CLASS} { border-radius: 0; } }`;
+
+/** @type {WeakSet<Document | ShadowRoot>} */
+const styled = new WeakSet();
+
+/** The frame and the dialog around it. */
+export class View {
+  /** @readonly */ dialog = document.createElement("dialog");
+  /** @readonly */ iframe = document.createElement("iframe");
+  #wanted = false;
+  /** @type {Element | null} */ #focused = null;
+
+  /**
+   * Puts the frame into the document, which makes it load.
+   *
+   * @param {import("./pin.js").Release} release
+   * @param {Element} container
+   */
+  constructor(release, container) {
+    const { dialog, iframe } = this;
+    dialog.className = CLASS;
+    dialog.setAttribute("aria-label", "Key enclave");
+    dialog.setAttribute("closedby", "none"); // the enclave closes it, after an answer
+    iframe.setAttribute("sandbox", SANDBOX);
+    iframe.setAttribute("allow", ALLOW);
+    iframe.setAttribute("referrerpolicy", "no-referrer");
+    iframe.title = "Key enclave";
+    if (release.pinned) iframe.setAttribute("csp", release.pinned.policy);
+    iframe.src = release.page;
+    dialog.addEventListener("cancel", (event) => event.preventDefault());
+    dialog.addEventListener("close", () => this.#stayOpen());
+    dialog.append(iframe);
+    addStyles(container);
+    container.append(dialog);
+  }
+
+  /**
+   * Shows the frame as a modal dialog, or hides it and gives the focus back to what had it.
+   *
+   * @param {boolean} open
+   */
+  show(open) {
+    if (open === this.#wanted) return;
+    this.#wanted = open;
+    if (open) this.#open();
+    else this.#close();
+  }
+
+  /** Takes the frame out of the document, which ends its worker. */
+  remove() {
+    this.show(false);
+    this.dialog.remove();
+  }
+
+  #open() {
+    if (!this.dialog.isConnected || this.dialog.open) return;
+    this.#focused = document.activeElement;
+    this.dialog.showModal();
+    this.iframe.focus();
+  }
+
+  #close() {
+    this.dialog.close();
+    // close() does this by itself, except where the focus had left the dialog.
+    if (this.#focused instanceof HTMLElement && this.#focused.isConnected) this.#focused.focus();
+    this.#focused = null;
+  }
+
+  // Some browsers close a dialog at the second Escape whatever its page says. The question in it
+  // is still open, so it is shown again.
+  #stayOpen() {
+    if (this.#wanted) this.#open();
+  }
+}
+
+/** @param {Element} container */
+function addStyles(container) {
+  const root = container.getRootNode();
+  if (!(root instanceof Document || root instanceof ShadowRoot) || styled.has(root)) return;
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync(RULES);
+  root.adoptedStyleSheets = [...root.adoptedStyleSheets, sheet];
+  styled.add(root);
+}

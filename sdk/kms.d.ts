@@ -1,0 +1,125 @@
+// Types of the SDK for apps. The methods' own types are generated, in types.d.ts.
+
+import type { ErrorCode, Methods } from "./types.d.ts";
+
+export type * from "./types.d.ts";
+
+/** How sure it is that what runs is the pinned release; see "Launch levels" in the README. */
+export type Level = "enforced" | "checked" | "unpinned";
+
+/** A release, as `enclave build` printed it. */
+export interface Pin {
+  /** The Content Security Policy that the enclave's frame must obey; contains the loader's hash. One line, unchanged. */
+  policy: string;
+  /** Hash of the module, "sha384-…". */
+  wasm: string;
+}
+
+/** Options of {@link connect}. */
+export interface ConnectOptions {
+  /** One release at one host: https://HOST/r/HEX/kms.html. */
+  url: string;
+  /** Without a pin whatever the host serves is run, and is handed the share. */
+  pin?: Pin;
+  /** Refuse to start below this level. Default: "checked" with a pin, "unpinned" without. */
+  minimum?: Level;
+  /** One vault per app origin and account. At most 128 bytes of UTF-8; shown to the user. */
+  account: string;
+  /** Where the enclave's own dialog may appear; must stay in the document. Several connections may share one. Default: the body. */
+  container?: Element;
+  /** Milliseconds for all of `connect`; and, from when it is posted, for the machine time of each call. Default: 10,000. */
+  timeoutMs?: number;
+  /** 32 bytes, if the app keeps the share elsewhere than in its IndexedDB. Always the same for one vault; keep it until the vault is destroyed. */
+  share?: Uint8Array;
+}
+
+/** How the enclave was launched. */
+export interface Launch {
+  readonly level: Level;
+  /** Why this level and not a higher one: a sentence. */
+  readonly why: string;
+  readonly version: string;
+  readonly commit: string;
+  /** SHA-384 of the loader, 96 hexadecimal digits. With a pin: compared with it. */
+  readonly measurement: string;
+  readonly timings: Timings;
+}
+
+/** Milliseconds from the start of the launch to the end of each step. */
+export interface Timings {
+  readonly frame?: number;
+  readonly level?: number;
+  readonly wasm?: number;
+  readonly share?: number;
+  readonly worker?: number;
+  readonly total: number;
+  /** As the enclave itself measured its start. */
+  readonly enclave: Readonly<Record<string, number>>;
+}
+
+/** Options of a call. */
+export interface CallOptions {
+  /** Calls it off. What the enclave has already begun ends as the enclave says: `cancelled`, or done. */
+  signal?: AbortSignal;
+  /** Milliseconds of machine time, from when the call is posted; time in a dialog does not count. Default: that of `connect`. */
+  timeoutMs?: number;
+}
+
+/** Everything that `connect` and calls reject with. */
+export declare class KmsError extends Error {
+  constructor(code: ErrorCode, message: string, more?: { retryable?: boolean; details?: Readonly<Record<string, unknown>>; cause?: unknown });
+  /** Branch on this, never on the message. */
+  readonly code: ErrorCode;
+  /** Trying again later can help; what is harmless to repeat was repeated already. */
+  readonly retryable: boolean;
+  readonly details: Readonly<Record<string, unknown>>;
+}
+
+/** Events of a connection and what their listeners are given. */
+export interface Events {
+  locked: unknown;
+  unlocked: unknown;
+  /** Something the user should know: what an error of a call looks like. */
+  alert: { code: ErrorCode; message: string; retryable: boolean; details?: Record<string, string> };
+  /** The connection is over and every further call rejects. */
+  closed: { code: ErrorCode; reason: string };
+}
+
+/** A call by name. Params may be left out where no member is required. */
+type Call<M extends keyof Methods> = {} extends Methods[M]["params"]
+  ? (params?: Methods[M]["params"], options?: CallOptions) => Promise<Methods[M]["result"]>
+  : (params: Methods[M]["params"], options?: CallOptions) => Promise<Methods[M]["result"]>;
+
+type Namespace<M> = M extends `${infer N}.${string}` ? N : never;
+
+type Named = {
+  readonly [N in Namespace<keyof Methods>]: {
+    readonly [M in keyof Methods as M extends `${N}.${infer Name}` ? Name : never]: Call<M>;
+  };
+};
+
+/** A connection. */
+export interface Kms extends Named {
+  /** How the present worker was launched; a restart replaces it. */
+  readonly launch: Launch;
+  /** Every method, by name. */
+  call<M extends keyof Methods>(method: M, ...rest: Parameters<Call<M>>): Promise<Methods[M]["result"]>;
+  on<E extends keyof Events>(event: E, listener: (data: Events[E]) => void): void;
+  off<E extends keyof Events>(event: E, listener: (data: Events[E]) => void): void;
+  /** Ends the worker. Pending calls reject with `interrupted`; a vault with persistence "session" is gone. */
+  close(): void;
+}
+
+/**
+ * Launches the enclave and connects to it.
+ *
+ * Rejects with a {@link KmsError}: `invalid_request` for bad options; `launch_refused`, `unsupported`, `timeout`,
+ * `integrity`, `storage_unavailable` or `storage_full` if it could not be started.
+ */
+export declare function connect(options: ConnectOptions): Promise<Kms>;
+
+/** Base64url without padding, which is how methods carry bytes. */
+export declare function encodeBytes(data: ArrayBuffer | ArrayBufferView): string;
+
+/** The bytes of base64url text without padding; throws TypeError if it is not canonical. */
+export declare function decodeBytes(text: string): Uint8Array<ArrayBuffer>;

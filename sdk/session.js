@@ -1,0 +1,124 @@
+// One frame with one worker, from the handshake to its death: two ports and the view.
+
+import { CODES, KmsError } from "./errors.js";
+
+/**
+ * What a session tells.
+ * @typedef {object} Listener
+ * @property {(text: string) => void} message JSON text from the worker: a reply or an event
+ * @property {(open: boolean) => void} dialog the enclave begins or ends a dialog
+ * @property {(id: number) => void} pong
+ * @property {(message: string) => void} died once, and nothing after it
+ */
+
+/** A session that has passed the handshake. */
+export class Session {
+  #app = new MessageChannel();
+  #frame = new MessageChannel();
+  #view;
+  #listener;
+  #over = false;
+  /** Resolves with the data of the worker's first event; rejects if it could not start. @readonly @type {Promise<unknown>} */ started;
+  /** @type {(data: unknown) => void} */ #start = () => {};
+  /** @type {(error: KmsError) => void} */ #fail = () => {};
+
+  /**
+   * @param {import("./dialog.js").View} view
+   * @param {Listener} listener
+   */
+  constructor(view, listener) {
+    this.#view = view;
+    this.#listener = listener;
+    this.started = new Promise((resolve, reject) => {
+      this.#start = resolve;
+      this.#fail = reject;
+    });
+    this.started.catch(() => {});
+    for (const { port1: port } of [this.#app, this.#frame]) port.addEventListener("close", () => this.#die("the enclave's worker ended (its port was closed)"));
+    this.#app.port1.onmessage = ({ data }) => this.#fromWorker(data);
+    this.#frame.port1.onmessage = ({ data }) => this.#fromLoader(data);
+  }
+
+  /**
+   * Sends the handshake's second and last window message (docs/protocol.md section 2).
+   *
+   * @param {string} origin of the enclave
+   * @param {{ account: string, share: Uint8Array, marker: boolean, wasm: ArrayBuffer }} what
+   */
+  connect(origin, what) {
+    const target = this.#view.iframe.contentWindow;
+    target?.postMessage({ kmsEnclave: 1, type: "connect", ...what }, origin, [this.#app.port2, this.#frame.port2, what.wasm]);
+  }
+
+  /** @param {string} text a request */
+  post(text) {
+    this.#app.port1.postMessage(text);
+  }
+
+  /** @param {number} id */
+  ping(id) {
+    this.#frame.port1.postMessage({ type: "ping", id });
+  }
+
+  /** @param {boolean} open */
+  show(open) {
+    this.#view.show(open);
+  }
+
+  /** Ends the worker, without a word to the listener. */
+  dispose() {
+    this.#over = true;
+    this.#app.port1.close();
+    this.#frame.port1.close();
+    this.#view.remove();
+  }
+
+  /** @param {unknown} data */
+  #fromWorker(data) {
+    if (this.#over || typeof data !== "string") return;
+    const first = data.startsWith('{"event":"ready"') ? parse(data) : undefined;
+    if (first) this.#start(first.data);
+    else this.#listener.message(data);
+  }
+
+  /** @param {unknown} data */
+  #fromLoader(data) {
+    if (this.#over || typeof data !== "object" || data === null) return;
+    const { type, code, reason, message, open, id } = /** @type {Record<string, unknown>} */ (data);
+    const words = typeof message === "string" ? message.replace(/\.$/, "") : "no reason given";
+    if (type === "dialog") this.#listener.dialog(open === true);
+    else if (type === "pong" && typeof id === "number") this.#listener.pong(id);
+    else if (type === "failed") this.#fail(new KmsError(CODES.find((each) => each === code) ?? "launch_refused", `the enclave's worker did not start: ${words}`));
+    else if (type === "refused") this.#fail(refusal(reason, words));
+    else if (type === "died") this.#die(`the enclave's worker ended (${words})`);
+  }
+
+  /** @param {string} message */
+  #die(message) {
+    if (this.#over) return;
+    this.#over = true;
+    this.#fail(new KmsError("launch_refused", `while it started, ${message}`));
+    this.#listener.died(message);
+  }
+}
+
+/**
+ * The error of a loader that refused to go on.
+ *
+ * @param {unknown} reason the protocol's stable word
+ * @param {string} message
+ * @returns {KmsError}
+ */
+export function refusal(reason, message) {
+  const code = reason === "unsupported" ? "unsupported" : "launch_refused";
+  return new KmsError(code, `the enclave refused to start: ${message}`, { details: { cause: "refused", reason } });
+}
+
+/** @param {string} text */
+function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

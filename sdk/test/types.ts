@@ -1,0 +1,59 @@
+// What must and what must not type-check. `tsc -p sdk` is the test; nothing here runs.
+
+import * as declared from "../kms.js";
+import type { Events, Kms, Launch, Methods, Status } from "../kms.js";
+import * as bytes from "../bytes.js";
+import * as errors from "../errors.js";
+import { METHODS } from "../methods.js";
+
+// The declarations are true: what the modules export fits them. (`connect` carries its declared type in kms.js.)
+export const sameError: typeof declared.KmsError = errors.KmsError;
+export const sameEncode: typeof declared.encodeBytes = bytes.encodeBytes;
+export const sameDecode: typeof declared.decodeBytes = bytes.decodeBytes;
+export const sameMethods: Record<keyof Methods, unknown> = METHODS;
+
+export async function right(kms: Kms): Promise<void> {
+  const status: Status = await kms.vault.status();
+  const same: Status = await kms.call("vault.status");
+  const { key } = await kms.keys.create({ purpose: "vapid", label: status.state + same.state });
+  const { token, exp } = await kms.call("jwt.sign", { kid: key.kid, audience: "a", ttlSeconds: 60, claims: { role: "x", list: [1] } });
+  const { secret } = await kms.key.agree({ kid: key.kid, publicKey: key.publicKey.raw, context: "c" }, { timeoutMs: 5 });
+  declared.decodeBytes(secret + token.slice(exp));
+  const level: Launch["level"] = kms.launch.level;
+  const listener = ({ code }: Events["alert"]) => void (code + level);
+  kms.on("alert", listener);
+  kms.off("alert", listener);
+  const none: {} = await kms.vault.destroy({}, { signal: AbortSignal.timeout(1) });
+  void none;
+}
+
+export async function wrong(kms: Kms): Promise<void> {
+  // @ts-expect-error no such method
+  await kms.call("keys.export", {});
+  // @ts-expect-error no such method
+  await kms.keys.export({});
+  // @ts-expect-error params are required
+  await kms.keys.create();
+  // @ts-expect-error no such purpose
+  await kms.keys.create({ purpose: "decrypting" });
+  // @ts-expect-error no such member
+  await kms.keys.create({ purpose: "vapid", extractable: true });
+  // @ts-expect-error ttlSeconds is missing
+  await kms.jwt.sign({ kid: "k", audience: "a" });
+  // @ts-expect-error bytes travel as base64url text
+  await kms.challenge.sign({ kid: "k", context: "c", data: new Uint8Array(3) });
+  // @ts-expect-error a call by name checks params too
+  await kms.call("keys.get", { key: "k" });
+  // @ts-expect-error no private key in any result
+  void (await kms.keys.get({ kid: "k" })).key.privateKey;
+  // @ts-expect-error no such event
+  kms.on("opened", () => {});
+  // @ts-expect-error the account is required
+  await declared.connect({ url: "https://kms.example/" });
+  // @ts-expect-error no such level
+  await declared.connect({ url: "", account: "a", minimum: "trusted" });
+  // @ts-expect-error the report is read-only
+  kms.launch.level = "enforced";
+  // @ts-expect-error no such code
+  void (new declared.KmsError("oops", "message"));
+}

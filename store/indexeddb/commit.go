@@ -1,0 +1,152 @@
+//go:build js && wasm
+
+package indexeddb
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"syscall/js"
+
+	"github.com/kms-enclave/kms-enclave/internal/jsbridge"
+	"github.com/kms-enclave/kms-enclave/store"
+)
+
+// Commit implements [store.Store].
+//
+// The writes are prepared before the transaction starts and issued in the
+// success event of the read that the precondition needs, so that nothing but
+// the comparison lies between the two.
+func (db *DB) Commit(ctx context.Context, b store.Batch) error {
+	if err := b.Check(); err != nil {
+		return err
+	}
+	w, err := prepare(&b)
+	if err != nil {
+		return err
+	}
+	tx, err := db.begin(ctx, w.objects(), readWrite, strict)
+	if err != nil {
+		return err
+	}
+	t := watch(tx)
+	objects := tx.Call("objectStore", recordStore)
+	request, err := jsbridge.Call(objects, "get", key(b.Vault, b.Expect.Name))
+	if err != nil {
+		t.abort(platformError(err))
+		return t.wait(ctx)
+	}
+	t.onSuccess = func() (enough bool, err error) {
+		if !holds(request.Get("result"), b.Expect.Value) {
+			return false, store.ErrConflict
+		}
+		if err := w.issue(tx, objects); err != nil {
+			return false, platformError(err)
+		}
+		return false, nil
+	}
+	request.Set("onsuccess", t.handler)
+	return t.wait(ctx)
+}
+
+// holds reports whether a stored value is the expected one.
+func holds(stored js.Value, expected []byte) bool {
+	if expected == nil {
+		return stored.IsUndefined()
+	}
+	held := value(stored)
+	return held != nil && bytes.Equal(held, expected)
+}
+
+// writes are the requests of a batch, with their JavaScript values made.
+type writes struct {
+	clear   js.Value // an IDBKeyRange, or undefined
+	deletes []js.Value
+	puts    []write
+	handles []write
+}
+
+type write struct{ value, key js.Value }
+
+func prepare(b *store.Batch) (*writes, error) {
+	w := &writes{}
+	names := make([]store.Name, 0, len(b.Delete)+len(b.Put)+len(b.Handles))
+	names = append(names, b.Delete...)
+	for i := range b.Put {
+		names = append(names, b.Put[i].Name)
+	}
+	for i := range b.Handles {
+		names = append(names, b.Handles[i].Name)
+	}
+	keys, next := keys(b.Vault, names), 0
+	key := func() js.Value { next++; return keys.Index(next - 1) }
+	for range b.Delete {
+		w.deletes = append(w.deletes, key())
+	}
+	for i := range b.Put {
+		w.puts = append(w.puts, write{jsbridge.Bytes(b.Put[i].Value), key()})
+	}
+	for i := range b.Handles {
+		value, ok := b.Handles[i].Value.(js.Value)
+		if !ok {
+			return nil, fmt.Errorf("handle %s: %T, a JavaScript value wanted", b.Handles[i].Kind, b.Handles[i].Value)
+		}
+		w.handles = append(w.handles, write{value, key()})
+	}
+	if b.Clear {
+		w.clear = wholeVault(b.Vault)
+	}
+	return w, nil
+}
+
+// objects says which object stores the transaction needs: the handles only when
+// they are touched, because that costs a little.
+func (w *writes) objects() js.Value {
+	if w.touchesHandles() {
+		return bothStores
+	}
+	return recordStore
+}
+
+func (w *writes) touchesHandles() bool {
+	return len(w.handles)+len(w.deletes) > 0 || !w.clear.IsUndefined()
+}
+
+// issue makes the requests. If one of them fails the transaction aborts.
+func (w *writes) issue(tx, records js.Value) error {
+	handles := js.Undefined()
+	if w.touchesHandles() {
+		handles = tx.Call("objectStore", handleStore)
+	}
+	if !w.clear.IsUndefined() {
+		if err := remove(w.clear, records, handles); err != nil {
+			return err
+		}
+	}
+	for _, key := range w.deletes {
+		if err := remove(key, records, handles); err != nil {
+			return err
+		}
+	}
+	if err := put(records, w.puts); err != nil {
+		return err
+	}
+	return put(handles, w.handles)
+}
+
+func remove(what, records, handles js.Value) error {
+	if _, err := jsbridge.Call(records, "delete", what); err != nil {
+		return err
+	}
+	_, err := jsbridge.Call(handles, "delete", what)
+	return err
+}
+
+func put(objects js.Value, writes []write) error {
+	for _, w := range writes {
+		if _, err := jsbridge.Call(objects, "put", w.value, w.key); err != nil {
+			return err
+		}
+	}
+	return nil
+}

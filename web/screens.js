@@ -1,0 +1,180 @@
+// The enclave's own dialogs. They are drawn in the measured frame, with
+// textContent and one constructable stylesheet: this origin has no style-src,
+// and its pages have no markup of their own.
+//
+// What a dialog can prove is bounded: an app can hide the frame it embeds, or
+// move the focus. So the focus never starts on the confirming button, and what
+// cannot be undone is typed, and waits.
+
+const STYLE = `
+  :root { color-scheme: light dark; --text: #1a1c21; --quiet: #50545e; --page: #ffffff; --field: #ffffff; --line: #767b87; --danger: #b3191f; --on-danger: #ffffff; --focus: #1558d6; --soft: #eef0f4; }
+  @media (prefers-color-scheme: dark) {
+    :root { --text: #f1f2f5; --quiet: #b9bec9; --page: #1d1f24; --field: #14161a; --line: #8d93a1; --danger: #ff8f88; --on-danger: #2b0506; --focus: #8ab4ff; --soft: #2b2e36; }
+  }
+  * { box-sizing: border-box; }
+  html, body { margin: 0; min-height: 100%; background: var(--page); color: var(--text); }
+  body { font: 1rem/1.5 system-ui, sans-serif; }
+  [role=alertdialog] { max-width: 34rem; margin: 0 auto; padding: 1.25rem; overflow-wrap: anywhere; }
+  h1 { margin: 0 0 .75rem; font-size: 1.3rem; line-height: 1.25; }
+  p { margin: 0 0 .75rem; }
+  dl { margin: 0 0 1rem; padding: .75rem; background: var(--soft); border-radius: .5rem; }
+  dt { color: var(--quiet); font-size: .875rem; }
+  dd { margin: 0 0 .5rem; font-weight: 600; }
+  dd:last-child { margin-bottom: 0; }
+  label { display: block; margin-bottom: .25rem; }
+  input { width: 100%; min-height: 2.75rem; padding: .5rem .75rem; font: inherit; color: inherit; background: var(--field); border: 1px solid var(--line); border-radius: .5rem; }
+  progress { display: block; width: 100%; height: .5rem; margin: 1rem 0 .25rem; accent-color: var(--danger); }
+  .quiet { color: var(--quiet); font-size: .875rem; }
+  .buttons { display: flex; flex-wrap: wrap; gap: .75rem; margin-top: 1rem; }
+  button { flex: 1 1 8rem; min-height: 2.75rem; padding: .5rem 1rem; font: inherit; font-weight: 600; color: var(--text); background: transparent; border: 1px solid var(--line); border-radius: .5rem; cursor: pointer; }
+  button.danger { color: var(--on-danger); background: var(--danger); border-color: var(--danger); }
+  button:disabled { color: var(--quiet); background: transparent; border: 1px dashed var(--line); cursor: not-allowed; }
+  :focus-visible { outline: 3px solid var(--focus); outline-offset: 2px; }
+  @media (prefers-reduced-motion: no-preference) { button { transition: background-color .15s; } }
+  @media (forced-colors: active) { button:disabled { color: GrayText; border-color: GrayText; } }
+`;
+
+// Text that somebody else chose, made safe to show: no control or formatting
+// characters (which could reorder what is read), and bounded.
+function printable(text, limit) {
+  const clean = text.replace(/[\p{C}\p{Zl}\p{Zp}]/gu, "?");
+  return clean.length > limit ? clean.slice(0, limit) + "..." : clean;
+}
+
+function element(name, properties = {}, ...children) {
+  const node = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key in node) node[key] = value;
+    else node.setAttribute(key, value);
+  }
+  node.append(...children);
+  return node;
+}
+
+// Draws a dialog and returns it; answer is called with true or false when the
+// user decides. Whoever holds the dialog removes it.
+function showDialog(request, answer) {
+  if (document.adoptedStyleSheets.length === 0) {
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(STYLE);
+    document.adoptedStyleSheets = [sheet];
+  }
+  return new DestroyDialog(request, answer);
+}
+
+function keysAtStake(n) {
+  if (n < 0) return "Every key in it will be deleted. How many there are cannot be read.";
+  if (n === 0) return "There are no keys in it.";
+  return n === 1 ? "The one key in it will be deleted." : `All ${n} keys in it will be deleted.`;
+}
+
+// "Delete this vault?", with a word to type and a wait that counts only while
+// the dialog can be seen.
+class DestroyDialog {
+  #answer;
+  #request;
+  #remaining; // milliseconds until the confirming button may be used
+  #last = performance.now();
+  #timer;
+  #word;
+  #confirm;
+  #progress;
+  #clock;
+  #status;
+  #root;
+
+  constructor(request, answer) {
+    this.#request = request;
+    this.#answer = answer;
+    this.#remaining = request.waitMs;
+    this.#root = this.#draw();
+    document.title = "Delete this vault?";
+    document.body.append(this.#root);
+    this.#root.querySelector("#cancel").focus();
+    this.#timer = setInterval(() => this.#tick(), 200);
+    this.#show();
+  }
+
+  remove() {
+    clearInterval(this.#timer);
+    this.#word.value = "";
+    this.#root.remove();
+    document.title = "KMS enclave";
+  }
+
+  #draw() {
+    const { origin, account, keys, state, word } = this.#request;
+    this.#word = element("input", {
+      id: "word", type: "text", autocomplete: "off", autocapitalize: "characters", spellcheck: false,
+      "aria-describedby": "wait", oninput: () => this.#show(),
+    });
+    this.#confirm = element("button", { id: "confirm", type: "button", className: "danger", disabled: true, onclick: () => this.#decide() });
+    this.#confirm.textContent = "Delete for good";
+    this.#progress = element("progress", { max: this.#request.waitMs, "aria-labelledby": "wait" });
+    this.#clock = element("p", { id: "wait", className: "quiet" });
+    this.#status = element("p", { id: "status", className: "quiet", role: "status" });
+    const cancel = element("button", { id: "cancel", type: "button", onclick: () => this.#answer(false) }, "Cancel");
+    const lost = state === "lost" ? [element("p", {}, "This browser no longer opens the vault. Deleting it makes room for a new, empty one.")] : [];
+    return element(
+      "main",
+      { role: "alertdialog", "aria-modal": "true", "aria-labelledby": "title", "aria-describedby": "what", onkeydown: (event) => this.#key(event) },
+      element("h1", { id: "title" }, "Delete this vault?"),
+      element(
+        "div",
+        { id: "what" },
+        element("p", {}, "An app asks to delete the vault in which your keys for it are kept."),
+        element("dl", {}, ...this.#fact("The app", origin), ...this.#fact("Account", account || "(no name)")),
+        ...lost,
+        element("p", {}, keysAtStake(keys) + " Nobody can bring them back, and whatever trusts them will no longer know you."),
+      ),
+      element("label", { htmlFor: "word" }, "To go on, type ", element("strong", {}, word)),
+      this.#word,
+      this.#progress,
+      this.#clock,
+      element("div", { className: "buttons" }, cancel, this.#confirm),
+      this.#status,
+    );
+  }
+
+  #fact(term, text) {
+    return [element("dt", {}, term), element("dd", {}, element("bdi", {}, printable(text, 300)))];
+  }
+
+  #key(event) {
+    if (event.key !== "Escape") return;
+    event.preventDefault();
+    this.#answer(false);
+  }
+
+  #tick() {
+    const now = performance.now();
+    // A timer that comes late counts as one turn, so that time in which the
+    // page could not draw is not time in which it was read.
+    if (document.visibilityState === "visible") this.#remaining -= Math.min(now - this.#last, 400);
+    this.#last = now;
+    if (this.#remaining <= 0) {
+      this.#remaining = 0;
+      clearInterval(this.#timer);
+    }
+    this.#show();
+  }
+
+  get #typed() {
+    return this.#word.value.trim() === this.#request.word;
+  }
+
+  #show() {
+    const seconds = Math.ceil(this.#remaining / 1000);
+    const may = seconds === 0 && this.#typed;
+    this.#progress.value = this.#request.waitMs - this.#remaining;
+    this.#clock.textContent = seconds > 0 ? `Time to think: ${seconds} s` : "The time to think is over.";
+    if (this.#confirm.disabled === may) {
+      this.#confirm.disabled = !may;
+      this.#status.textContent = may ? "The vault can be deleted now." : "";
+    }
+  }
+
+  #decide() {
+    if (this.#remaining === 0 && this.#typed) this.#answer(true);
+  }
+}
