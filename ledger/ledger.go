@@ -66,6 +66,11 @@ const (
 	maxCached     = 4096             // opened records kept in memory
 	commitTimeout = 10 * time.Second // machine time for one commit
 
+	// Asking for the lock costs about as much as a commit's requests, so it is
+	// kept while work follows work, but never so long that another tab notices.
+	lockIdle = 4 * time.Millisecond
+	lockHold = 25 * time.Millisecond
+
 	// Burst and RefillPerSecond bound how fast an app can grow the log: the
 	// allowance starts at Burst, every leaf takes one, and it refills slowly.
 	Burst           = 200_000
@@ -183,7 +188,7 @@ func Create(ctx context.Context, cfg Config, records []store.Record, handles []s
 		return nil
 	}})
 	if err == nil {
-		err = tx.commit(ctx, handles)
+		err = tx.commit(ctx, handles, func() error { return nil })
 	}
 	if err != nil {
 		l.stop(ErrClosed)
@@ -256,26 +261,35 @@ func (l *Ledger) submit(s *submission) error {
 }
 
 func (l *Ledger) run() {
+	var lock *heldLock
+	defer func() { lock.release() }()
+	idle := time.NewTimer(lockIdle)
+	defer idle.Stop()
 	for {
 		select {
 		case first := <-l.queue:
-			l.serve(first)
+			if lock.stale() {
+				lock.release()
+				lock = l.lock()
+			}
+			l.serve(first, lock)
+			idle.Reset(lockIdle)
+		case <-idle.C:
+			lock.release()
+			lock = nil
 		case <-l.ctx.Done():
 			return
 		}
 	}
 }
 
-// serve takes the vault's lock, then runs everything that waits by then.
-func (l *Ledger) serve(first *submission) {
+// serve runs everything that waits, and commits it under the vault's lock. The
+// lock has been asked for before, and is waited for last: meanwhile the batch is run and
+// sealed on the state this tab knows, which is the newest unless another tab is
+// at work, and then the commit notices.
+func (l *Ledger) serve(first *submission, lock *heldLock) {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), commitTimeout, ErrTimeout)
 	defer cancel()
-	unlock, err := l.cfg.Store.Lock(ctx, l.cfg.Vault)
-	if err != nil {
-		first.result <- err
-		return
-	}
-	defer unlock()
 	batch := []*submission{first}
 	for len(batch) < maxBatch {
 		select {
@@ -286,7 +300,7 @@ func (l *Ledger) serve(first *submission) {
 		}
 		break
 	}
-	l.commitBatch(ctx, batch)
+	l.commitBatch(ctx, batch, lock)
 }
 
 // commitBatch runs the ops on the state this tab knows. If somebody else has
@@ -294,7 +308,7 @@ func (l *Ledger) serve(first *submission) {
 // on, is believed only if the root is still the same afterwards. Either way the
 // state is read again and everything runs once more. Under the lock that
 // happens once; the bound is for browsers whose locks do not work.
-func (l *Ledger) commitBatch(ctx context.Context, batch []*submission) {
+func (l *Ledger) commitBatch(ctx context.Context, batch []*submission, lock *heldLock) {
 	batch = dropEnded(batch)
 	outcome := make([]error, len(batch))
 	for range maxAttempts {
@@ -305,6 +319,10 @@ func (l *Ledger) commitBatch(ctx context.Context, batch []*submission) {
 			suspect = suspect || outcome[i] != nil || s.readOnly
 		}
 		if suspect {
+			if err := lock.wait(); err != nil {
+				fail(batch, err)
+				return
+			}
 			if newest, err := l.refresh(ctx); err != nil {
 				fail(batch, err)
 				return
@@ -312,7 +330,7 @@ func (l *Ledger) commitBatch(ctx context.Context, batch []*submission) {
 				continue
 			}
 		}
-		err := tx.commit(ctx, nil)
+		err := tx.commit(ctx, nil, lock.wait)
 		if !errors.Is(err, store.ErrConflict) {
 			finish(batch, outcome, err)
 			return

@@ -117,8 +117,9 @@ func (tx *Tx) appendLeaf(e audit.Entry) error {
 }
 
 // commit seals what the ops changed and writes it, with the leaves and the new
-// root, in one batch. Without changes there is nothing to do.
-func (tx *Tx) commit(ctx context.Context, handles []store.Handle) error {
+// root, in one batch. Without changes there is nothing to do. wait is called
+// between sealing and writing, and returns once the vault's lock is held.
+func (tx *Tx) commit(ctx context.Context, handles []store.Handle, wait func() error) error {
 	if len(tx.writes) == 0 && len(tx.leaves) == 0 {
 		return nil
 	}
@@ -140,6 +141,9 @@ func (tx *Tx) commit(ctx context.Context, handles []store.Handle) error {
 	}
 	for i, s := range sealed {
 		batch.Put = append(batch.Put, store.Record{Name: plan.items[i].Name, Value: encodePlain(s)})
+	}
+	if err := wait(); err != nil {
+		return err
 	}
 	if err := l.cfg.Store.Commit(ctx, batch); err != nil {
 		return err

@@ -5,6 +5,9 @@
 // stream a <label> that turns a click on it into a click on a dialog. Names in
 // that markup can shadow members of document ("named access"), so until it is
 // gone, members are taken from the prototypes.
+//
+// The page opens its body before this script: Chromium never draws a frame
+// whose parser was stopped before there was one.
 
 window.stop();
 const integrity = getter(Document, "currentScript").call(document)?.integrity;

@@ -63,9 +63,10 @@ function showDialog(request, answer) {
 }
 
 function keysAtStake(n) {
-  if (n < 0) return "Every key in it will be deleted. How many there are cannot be read.";
   if (n === 0) return "There are no keys in it.";
-  return n === 1 ? "The one key in it will be deleted." : `All ${n} keys in it will be deleted.`;
+  if (n === 1) return "The one key in it will be deleted. Nobody can bring it back, and whatever trusts it will no longer know you.";
+  const all = n < 0 ? "Every key in it will be deleted. How many there are cannot be read." : `All ${n} keys in it will be deleted.`;
+  return all + " Nobody can bring them back, and whatever trusts them will no longer know you.";
 }
 
 // "Delete this vault?", with a word to type and a wait that counts only while
@@ -82,6 +83,7 @@ class DestroyDialog {
   #clock;
   #status;
   #root;
+  #focused = false; // once the focus was in the dialog it is the user's to move
 
   constructor(request, answer) {
     this.#request = request;
@@ -90,7 +92,7 @@ class DestroyDialog {
     this.#root = this.#draw();
     document.title = "Delete this vault?";
     document.body.append(this.#root);
-    this.#root.querySelector("#cancel").focus();
+    this.#takeFocus();
     this.#timer = setInterval(() => this.#tick(), 200);
     this.#show();
   }
@@ -125,7 +127,7 @@ class DestroyDialog {
         element("p", {}, "An app asks to delete the vault in which your keys for it are kept."),
         element("dl", {}, ...this.#fact("The app", origin), ...this.#fact("Account", account || "(no name)")),
         ...lost,
-        element("p", {}, keysAtStake(keys) + " Nobody can bring them back, and whatever trusts them will no longer know you."),
+        element("p", {}, keysAtStake(keys)),
       ),
       element("label", { htmlFor: "word" }, "To go on, type ", element("strong", {}, word)),
       this.#word,
@@ -146,7 +148,15 @@ class DestroyDialog {
     this.#answer(false);
   }
 
+  // The frame is shown only after the dialog was drawn, and until then nothing
+  // in it can have the focus; without it Escape would not reach the dialog.
+  #takeFocus() {
+    this.#focused ||= this.#root.contains(document.activeElement);
+    if (!this.#focused) this.#root.querySelector("#cancel").focus();
+  }
+
   #tick() {
+    this.#takeFocus();
     const now = performance.now();
     // A timer that comes late counts as one turn, so that time in which the
     // page could not draw is not time in which it was read.

@@ -41,7 +41,7 @@ export const algorithms = { ES256: "ES256 · ECDSA on P-256", EdDSA: "EdDSA · E
 export const errors = {
   invalid_request: "The request was not acceptable. Change what is named and try again.",
   unknown_method: "The enclave has no such method.",
-  not_found: "There is no vault, or no such key. Start with the first step.",
+  not_found: "There is no vault, or no such key. Reload the page to see what there is.",
   locked: "The vault has to be unlocked first.",
   denied: "The enclave's rules do not allow this.",
   cancelled: "It was called off. Nothing was changed.",
@@ -62,7 +62,7 @@ export const errors = {
 
 /** What to do when the enclave does not start, by error code. */
 export const startAdvice = {
-  launch_refused: "If you have just built another release, stop the demo, start it again and reload this page.",
+  launch_refused: "Is the demo still running in its terminal? If another release was built meanwhile, stop the demo and start it again. Then reload this page.",
   integrity: "What the enclave's host served is not the release that this app pinned. Stop the demo, start it again and reload.",
   timeout: "Is the demo still running in its terminal? Reload when it is.",
   interrupted: "Is the demo still running in its terminal? Reload when it is.",

@@ -10,13 +10,13 @@ import { verifyJWT } from "../lib/verify.mjs";
 const sign = (page, kid) => page.evaluate(async (kid) => (await kms.jwt.sign({ kid, audience: "a", ttlSeconds: 60 })).token, kid);
 const status = (page) => page.evaluate(() => kms.vault.status());
 
-async function withKey(bench, account) {
+async function withKey(bench, account, options = {}) {
   const page = await bench.open();
-  const key = await page.evaluate(async (account) => {
-    await startKms({ account });
+  const key = await page.evaluate(async (options) => {
+    await startKms(options);
     await kms.vault.create({ persistence: "device", lock: "none" });
     return (await kms.keys.create({ purpose: "signing", label: "kept" })).key;
-  }, account);
+  }, { account, ...options });
   return { page, key };
 }
 
@@ -72,11 +72,12 @@ async function restart(bench, page, account, options) {
 
 /** Empties the enclave's storage for this app's partition, as Clear-Site-Data or eviction would. */
 async function emptyEnclaveStorage(bench, page) {
-  const { app, release } = bench.site;
-  const enclave = new URL(release.url).origin;
-  app.extra.set("/empty.html", { headers: { "content-type": "text/html" }, body: `<iframe src="${enclave}/nothing-here"></iframe>` });
+  const { app, host } = bench.site;
+  const html = (body) => ({ headers: { "content-type": "text/html" }, body });
+  host.intercept = ({ pathname }) => (pathname === "/empty.html" ? html("empty") : undefined);
+  app.extra.set("/empty.html", html(`<iframe src="${host.origin}/empty.html"></iframe>`));
   await page.goto(`${app.origin}/empty.html`);
-  const frame = await page.frame(enclave);
+  const frame = await page.frame(`${host.origin}/empty.html`);
   await frame.evaluate(async () => {
     for (const { name } of await indexedDB.databases()) {
       await new Promise((resolve, reject) => {
@@ -118,21 +119,23 @@ eachEngine("persist", (bench, engine) => {
   }
 
   it("emptied storage is lost, and vault.destroy through the dialog makes it absent", async () => {
-    const enclave = new URL(bench.site.release.url).origin;
-    const { page } = await withKey(bench, "emptied");
+    const { host } = bench.site;
+    const options = { account: "emptied", url: host.release.url };
+    const start = (page) => page.evaluate((options) => startKms(options), options);
+    const { page } = await withKey(bench, "emptied", options);
     await emptyEnclaveStorage(bench, page);
-    await page.evaluate(() => startKms({ account: "emptied" }));
+    await start(page);
     const lost = await status(page);
     assert.deepEqual([lost.state, lost.reason], ["lost", "marker-without-vault"]);
     const create = () => page.evaluate(() => kms.vault.create({ persistence: "device", lock: "none" }));
-    await assert.rejects(create(), (error) => ["not_found", "exists"].includes(error.code));
+    await assert.rejects(create(), (error) => error.code === "not_found" && error.details.state === "lost");
 
     const destroyed = page.evaluate(() => kms.vault.destroy());
-    await confirmDestroy(page, enclave);
+    await confirmDestroy(page, host.origin);
     await destroyed;
     assert.equal((await status(page)).state, "absent");
     await bench.reload(page);
-    await page.evaluate(() => startKms({ account: "emptied" }));
+    await start(page);
     assert.equal((await status(page)).state, "absent");
     assert.equal((await create()).state, "unlocked");
   });

@@ -14,9 +14,11 @@ import (
 
 // Commit implements [store.Store].
 //
-// The writes are prepared before the transaction starts and issued in the
-// success event of the read that the precondition needs, so that nothing but
-// the comparison lies between the two.
+// The read that the precondition needs and all writes are requested at once.
+// Requests of a transaction run in order, and it cannot complete before the
+// read's success event has been handled; there the value is compared, and the
+// transaction aborted if it is not the expected one. So the comparison costs no
+// round trip of its own.
 func (db *DB) Commit(ctx context.Context, b store.Batch) error {
 	if err := b.Check(); err != nil {
 		return err
@@ -32,20 +34,19 @@ func (db *DB) Commit(ctx context.Context, b store.Batch) error {
 	t := watch(tx)
 	objects := tx.Call("objectStore", recordStore)
 	request, err := jsbridge.Call(objects, "get", key(b.Vault, b.Expect.Name))
+	if err == nil {
+		t.onSuccess = func() (enough bool, err error) {
+			if !holds(request.Get("result"), b.Expect.Value) {
+				return false, store.ErrConflict
+			}
+			return false, nil
+		}
+		request.Set("onsuccess", t.handler)
+		err = w.issue(tx, objects)
+	}
 	if err != nil {
 		t.abort(platformError(err))
-		return t.wait(ctx)
 	}
-	t.onSuccess = func() (enough bool, err error) {
-		if !holds(request.Get("result"), b.Expect.Value) {
-			return false, store.ErrConflict
-		}
-		if err := w.issue(tx, objects); err != nil {
-			return false, platformError(err)
-		}
-		return false, nil
-	}
-	request.Set("onsuccess", t.handler)
 	return t.wait(ctx)
 }
 

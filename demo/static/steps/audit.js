@@ -26,11 +26,14 @@ async function log({ kms }) {
       ? `All ${verdict.size} entries are in place, in order, and make up the head below.`
       : `The log is broken at entry ${verdict.firstBad ?? "?"}: ${verdict.reason ?? "no reason given"}`]]),
     h("p", { class: "label" }, "Head of the log"),
-    h("p", { class: "mono kid" }, groups(verdict.root, 4)),
+    h("p", { class: "mono kid" }, groups(standard(verdict.root), 4)),
     table(entries.toReversed()),
     h("p", { class: "fine" }, size > entries.length ? `The newest ${entries.length} of ${size}. The file has them all.` : "Newest first."),
   ];
 }
+
+/** Base64 as RFC 4648 section 4 has it: the head as checkpoints and the command show it, to compare by eye. */
+const standard = (root) => root.replaceAll("-", "+").replaceAll("_", "/").padEnd(Math.ceil(root.length / 4) * 4, "=");
 
 function table(entries) {
   const head = ["No.", "When", "What", "Key", "Outcome"];
@@ -64,7 +67,8 @@ async function download({ kms }) {
   return [
     h("p", {}, "Saved as ", h("code", {}, name), ". In the project's directory, with the path your browser saved it under:"),
     copyable("Command", `${command} ~/Downloads/${name}`),
-    h("p", { class: "fine" }, "With the command installed, it is ", h("code", {}, `enclave audit verify ${name}`), "."),
+    h("p", { class: "fine" }, "It shows the same root as the head above, if you read the log after your last signature."),
+    h("p", { class: "fine" }, "With the command installed: ", h("code", {}, `enclave audit verify ${name}`)),
   ];
 }
 

@@ -28,11 +28,11 @@ export function launched({ level, version, commit, measurement: started, timings
   const same = measurement !== "" && started === measurement;
   return [
     h("div", { class: "verdict", "data-tone": tone }, h("p", { class: "verdict-name" }, name), h("p", {}, text)),
-    why ? h("p", { class: "fine" }, "The SDK's own words: ", why) : null,
+    why ? h("p", { class: "fine" }, `The SDK says: “${why}”`) : null,
     h("h3", {}, "Measurement"),
     h("p", { class: "measurement mono" }, groups(started, 8)),
     checks([[same, same ? "This is the measurement that the demo built and pinned." : "This is not the measurement that the demo built."]]),
-    facts([["Release", version], ["Source", commit && h("code", {}, commit.slice(0, 12))], ["Ready after", milliseconds(timings.total)]]),
+    facts([["Release", version], ["Source", commit === "unknown" ? "the checkout that serves this demo" : h("code", {}, commit.slice(0, 12))], ["Ready after", milliseconds(timings.total)]]),
     more("The whole measurement, and where the time went", copyable("Measurement, SHA-384 of the loader", started),
       h("h4", {}, "Until each was done"),
       facts(stages.filter(([stage]) => stage in timings).map(([stage, name]) => [name, bar(timings[stage], timings.total)]))),

@@ -33,7 +33,7 @@ export const destroy = {
     return {
       show: h("div", { class: "notice", "data-tone": "good" },
         h("p", {}, h("strong", {}, lost ? "What was left of the vault is gone." : `The vault and ${count(keys)} are gone.`)),
-        h("p", {}, "The enclave and this app have both forgotten it. The first step makes a new one, with new keys.")),
+        h("p", {}, "The enclave and this app have both forgotten it. “Create a vault” makes a new one, with new keys.")),
     };
   },
 };

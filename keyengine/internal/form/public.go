@@ -97,13 +97,16 @@ func onEdwards25519(public []byte) bool {
 // smallY holds the y-coordinates of the points of edwards25519 whose order
 // divides the cofactor 8: order 4 (y = 0), 1 (y = 1), 2 (y = −1), and four
 // points of order 8, in two pairs.
-var smallY = []*big.Int{
-	new(big.Int),
-	one,
-	new(big.Int).Sub(p25519, one),
-	constant("05fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826"),
-	constant("7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd83d3d706a17c7"),
-}
+var (
+	orderEight = constant("05fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826")
+	smallY     = []*big.Int{
+		new(big.Int),
+		one,
+		new(big.Int).Sub(p25519, one),
+		orderEight,
+		new(big.Int).Sub(p25519, orderEight),
+	}
+)
 
 func smallOrder(y *big.Int) bool {
 	for _, small := range smallY {
