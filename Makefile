@@ -26,7 +26,7 @@ tools-for-tests:
 test-go:
 	go vet ./...
 	go test ./...
-	set -e; for module in $(MODULES); do (cd $$module && go test ./...); done
+	set -e; for module in $(MODULES); do (cd $$module && go test -tags kmstest ./...); done
 
 test-sdk: tools-for-tests
 	sh e2e/sdk.sh

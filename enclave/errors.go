@@ -49,7 +49,7 @@ var words = []struct {
 	{store.ErrNewer, api.Unsupported, "a newer release has used this storage; it was not touched. Use the newer release"},
 	{store.ErrHandleLost, api.StorageUnavailable, "this browser does not keep key handles; use a vault with persistence \"session\""},
 	{store.ErrUnavailable, api.StorageUnavailable, "the browser refuses to store (private window, blocked third-party storage, or cleared while in use); allow it or use persistence \"session\""},
-	{keyengine.ErrUnsupported, api.Unsupported, "this browser lacks the algorithm; enclave.info tells which it has"},
+	{keyengine.ErrUnsupported, api.Unsupported, "this browser cannot do it: it lacks the algorithm (enclave.info tells which it has), or the data is too long for it"},
 	{keyengine.ErrPublicKey, api.InvalidRequest, "member /params/publicKey: not a valid public key, or one of small order"},
 	{context.DeadlineExceeded, api.Timeout, "it took too long; it may have happened: look before you repeat it"},
 	{context.Canceled, api.Interrupted, "the enclave is closing"},

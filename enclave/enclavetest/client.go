@@ -26,6 +26,8 @@ type Platform struct {
 	// Open opens one more connection (a "tab") to the database of that name,
 	// which is empty when the test begins.
 	Open func(t *testing.T, name string) store.Store
+	// ShortEdDSA: this platform refuses long messages with EdDSA, and must.
+	ShortEdDSA bool
 }
 
 // App is the origin that tests connect from.

@@ -70,9 +70,6 @@ func (e *Engine) Sign(ctx context.Context, key keyengine.PrivateKey, message []b
 	if err != nil {
 		return nil, err
 	}
-	if err := form.CheckMessage(k.alg, message); err != nil {
-		return nil, err
-	}
 	if k.alg == keyengine.EdDSA {
 		return ed25519.Sign(k.eddsa, message), nil
 	}
@@ -106,9 +103,6 @@ func (e *Engine) Verify(ctx context.Context, alg keyengine.Alg, public, message,
 	}
 	if alg == keyengine.X25519 {
 		return false, fmt.Errorf("%s does not sign: %w", alg, keyengine.ErrUnsupported)
-	}
-	if err := form.CheckMessage(alg, message); err != nil {
-		return false, err
 	}
 	if !form.CheckSignature(alg, signature) {
 		return false, nil

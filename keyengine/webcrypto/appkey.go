@@ -172,7 +172,7 @@ func (e *Engine) Sign(ctx context.Context, key keyengine.PrivateKey, message []b
 	if params.IsUndefined() {
 		return nil, fmt.Errorf("private key is for %s, which does not sign: %w", k.alg, keyengine.ErrHandle)
 	}
-	if err := form.CheckMessage(k.alg, message); err != nil {
+	if err := e.checkMessage(k.alg, message); err != nil {
 		return nil, err
 	}
 	result, err := jsbridge.InvokeAwait(ctx, e.fn.sign, params, k.handle, jsbridge.Bytes(message))
@@ -194,7 +194,7 @@ func (e *Engine) Verify(ctx context.Context, alg keyengine.Alg, public, message,
 	if a.sign.IsUndefined() {
 		return false, fmt.Errorf("%s does not sign: %w", alg, keyengine.ErrUnsupported)
 	}
-	if err := form.CheckMessage(alg, message); err != nil {
+	if err := e.checkMessage(alg, message); err != nil {
 		return false, err
 	}
 	if !form.CheckSignature(alg, signature) {

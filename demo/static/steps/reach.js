@@ -40,18 +40,39 @@ async function look() {
   }
 }
 
-/** Searches the storage of the app's own origin, where the SDK keeps the share. */
+/** Searches everything that the app's own origin has stored, where the SDK keeps the share. */
 async function search() {
   const names = (await indexedDB.databases()).map(({ name }) => name);
+  const found = (await Promise.all(names.map(keysIn))).flat();
   return {
     title: "Search the storage",
-    code: "await indexedDB.databases()",
-    held: true,
-    answer: [names.length === 0 ? "Nothing here. " : ["Found ", names.map((name, i) => [i > 0 ? ", " : "", h("code", {}, name)]), ". "],
-      "The SDK keeps 32 bytes there, the app's share. They are needed to open the vault, and open nothing by themselves. "
-      + "The vault itself is in the enclave's own storage, which this page cannot see."],
+    code: "for (const { name } of await indexedDB.databases()) …",
+    held: found.length === 0,
+    answer: found.length > 0 ? `There are ${found.length} key handles. There should be none.` : [
+      "No key in ", names.length === 0 ? "it" : names.map((name, i) => [i > 0 ? ", " : "", h("code", {}, name)]), ". ",
+      "The SDK keeps 32 bytes here, the app's share: the vault does not open without them, and they open nothing by themselves. "
+      + "The vault is in the enclave's own storage, which this page cannot see."],
   };
 }
+
+/** Every key handle in the records of one database of this origin. */
+async function keysIn(name) {
+  const database = await done(indexedDB.open(name));
+  try {
+    const stores = [...database.objectStoreNames];
+    if (stores.length === 0) return [];
+    const transaction = database.transaction(stores);
+    const records = await Promise.all(stores.map((store) => done(transaction.objectStore(store).getAll())));
+    return records.flat().flatMap((record) => [record, ...Object.values(record ?? {})]).filter((value) => value instanceof CryptoKey);
+  } finally {
+    database.close(); // an open connection would hold up the SDK
+  }
+}
+
+const done = (request) => new Promise((resolve, reject) => {
+  request.onsuccess = () => resolve(request.result);
+  request.onerror = () => reject(request.error);
+});
 
 // The members in which a JWK would carry private key material (RFC 7518 section 6, RFC 8037 section 2).
 const privateMembers = new Set(["d", "k", "p", "q", "dp", "dq", "qi", "oth"]);

@@ -78,17 +78,3 @@ func CheckOKM(length int) error {
 	}
 	return nil
 }
-
-// MaxEdDSAMessage bounds what is signed and verified with EdDSA, in bytes.
-// Shortly below 64 KiB WebKitGTK 2.50 signs something else, or its process
-// dies: a value in libgcrypt's S-expressions has a length of 16 bits. Half of
-// that is well clear of it. ES256, whose message is hashed first, has no bound.
-const MaxEdDSAMessage = 32 << 10
-
-// CheckMessage refuses what cannot be signed in every browser.
-func CheckMessage(alg keyengine.Alg, message []byte) error {
-	if alg == keyengine.EdDSA && len(message) > MaxEdDSAMessage {
-		return fmt.Errorf("message of %d bytes, wanted at most %d with %s", len(message), MaxEdDSAMessage, alg)
-	}
-	return nil
-}

@@ -92,10 +92,9 @@ func FuzzES256Point(f *testing.F) {
 	})
 }
 
-// FuzzEd25519Point wants what is refused to be refused by the standard
-// library as well, or to be of small order or not reduced, which it is not
-// asked about. Only that it accepts is told apart: by a key that does not
-// decode no signature verifies.
+// FuzzEd25519Point wants every key and signature by which the standard
+// library verifies accepted, except keys of small order or not reduced. (It
+// has no way to ask whether a key decodes; by one that does not, nothing verifies.)
 func FuzzEd25519Point(f *testing.F) {
 	public, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
