@@ -2,7 +2,7 @@
 # The SDK's own tests, which need no browser, and its types under tsc.
 set -eu
 cd "$(dirname -- "$0")/.."
-set -- sdk/test/*.test.mjs
+set -- sdk/test/*.test.js
 [ -e "$1" ] || { echo "sdk/test: no test found" >&2; exit 1; }
 node --test "$@"
 for config in sdk/tsconfig.json sdk/test/tsconfig.json sdk/example/tsconfig.json; do
