@@ -225,7 +225,9 @@ eachEngine("hostile", (bench) => {
     await verifyJWT(await page.evaluate(stillSigns), key);
   });
 
-  it("a flood is answered busy, every request once, and the vault stays usable", async () => {
+  // How many are turned away depends on how fast the worker is; that the 257th is, at the same
+  // instant, the behaviour suite shows in every engine.
+  it("a flood is answered, every request once, done or busy, and the vault stays usable", async () => {
     const page = await raw();
     const key = await page.evaluate(rawWithKey, "flood");
     const outcomes = await page.evaluate(async () => {
@@ -237,8 +239,7 @@ eachEngine("hostile", (bench) => {
       for (const { error } of done) count[error?.code ?? "ok"] = (count[error?.code ?? "ok"] ?? 0) + 1;
       return { n, count, retryable: done.filter(({ error }) => error?.code === "busy").every(({ error }) => error.retryable) };
     });
-    assert.deepEqual(Object.keys(outcomes.count).sort(), ["busy", "ok"], JSON.stringify(outcomes));
-    assert.equal(outcomes.count.ok + outcomes.count.busy, outcomes.n);
+    assert.equal(outcomes.count.ok + (outcomes.count.busy ?? 0), outcomes.n, JSON.stringify(outcomes));
     assert.ok(outcomes.count.ok >= 256, JSON.stringify(outcomes));
     assert.ok(outcomes.retryable);
     const { uses } = (await page.evaluate(() => wire.call(900_000, "keys.get", { kid }))).result.key;
@@ -249,13 +250,16 @@ eachEngine("hostile", (bench) => {
   it("an id that is in use is refused", async () => {
     const page = await raw();
     await page.evaluate(rawWithKey, "ids");
+    // A dialog that nobody answers keeps its request pending.
     const codes = await page.evaluate(async () => {
-      const text = JSON.stringify({ v: 1, id: 77, method: "jwt.sign", params: { kid, audience: "a", ttlSeconds: 5 } });
-      wire.app.port1.postMessage(text);
-      wire.app.port1.postMessage(text);
-      await until(() => (wire.replies.get(77)?.length ?? 0) === 2);
-      return wire.replies.get(77).map(({ error }) => error?.code ?? "ok").sort();
+      const post = (request) => wire.app.port1.postMessage(JSON.stringify({ v: 1, ...request }));
+      post({ id: 77, method: "vault.destroy" });
+      post({ id: 77, method: "enclave.info" });
+      await until(() => wire.replies.get(77)?.length === 1);
+      post({ id: 78, method: "enclave.cancel", params: { id: 77 } });
+      await until(() => wire.replies.get(77)?.length === 2);
+      return wire.replies.get(77).map(({ error }) => error?.code ?? "ok");
     });
-    assert.deepEqual(codes, ["invalid_request", "ok"]);
+    assert.deepEqual(codes, ["invalid_request", "cancelled"]);
   });
 });
