@@ -7,6 +7,8 @@ import { programs } from "./engines.mjs";
 import { adopt, eventually, signalGroup } from "./process.mjs";
 import { expression, outcome, within } from "./script.mjs";
 
+const scriptLimit = 60_000; // of one evaluate, in milliseconds
+
 const root = process.getuid?.() === 0;
 
 const chromiumArgs = [
@@ -64,7 +66,7 @@ class Frame {
 
   /** Runs fn(...args) in the document, awaits it, and returns its JSON value. */
   async evaluate(fn, ...args) {
-    return outcome(await this.locate().evaluate(expression(fn, args)));
+    return outcome(await within("evaluate", scriptLimit, this.locate().evaluate(expression(fn, args))));
   }
 
   /** Clicks the element with a real mouse event at its centre. */

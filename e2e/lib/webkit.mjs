@@ -12,7 +12,7 @@ import { programs } from "./engines.mjs";
 import { eventually, freePort, start, waitForLine } from "./process.mjs";
 import { expression, outcome, within } from "./script.mjs";
 
-const scriptLimit = 180_000; // of one evaluate, in milliseconds
+const scriptLimit = 60_000; // of one evaluate, in milliseconds
 const turn = 40; // how long one question for an outcome may wait in the page, in milliseconds
 
 // Runs in the page: starts the expression, and keeps its outcome where only these scripts look.
