@@ -130,20 +130,30 @@ export class Host {
   }
 }
 
-/** Everything on the network side of a suite: two app origins, the enclave, a host to tamper with. */
+/** Everything on the network side of a suite: two app origins, the enclave, hosts to tamper with. */
 export class Site {
+  #hosts = [];
+
   static async start() {
     const site = new Site();
     site.app = await App.start();
     site.other = await App.start();
     site.release = await serveEnclave([site.app.origin, site.other.origin]);
-    site.host = await Host.start(site.release);
-    for (const app of [site.app, site.other]) app.use(site.release, site.host.origin);
+    site.host = await site.newHost();
     return site;
   }
 
+  /** One more host of the release. What a lying one served stays in a browser's cache, so each lie gets its own. */
+  async newHost(intercept) {
+    const host = await Host.start(this.release);
+    host.intercept = intercept;
+    this.#hosts.push(host);
+    for (const app of [this.app, this.other]) app.use(this.release, ...this.#hosts.map(({ origin }) => origin));
+    return host;
+  }
+
   async stop() {
-    await Promise.all([this.app, this.other, this.host].map(({ server }) => server.close()));
+    await Promise.all([this.app, this.other, ...this.#hosts].map(({ server }) => server.close()));
     await this.release.stop();
   }
 }

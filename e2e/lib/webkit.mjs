@@ -13,6 +13,7 @@ import { eventually, freePort, start, waitForLine } from "./process.mjs";
 import { expression, outcome, within } from "./script.mjs";
 
 const scriptLimit = 60_000; // of one evaluate, in milliseconds
+const commandLimit = 90_000; // of what runs under the lock, in milliseconds
 const turn = 40; // how long one question for an outcome may wait in the page, in milliseconds
 
 // Runs in the page: starts the expression, and keeps its outcome where only these scripts look.
@@ -164,9 +165,9 @@ class Browser {
     Object.assign(this, { profileDir, display, service, driver, spare });
   }
 
-  /** Runs fn(driver) when everything before it is done. */
+  /** Runs fn(driver) when everything before it is done. A browser that hangs fails what asked it, and nothing waits for ever. */
   exclusive(fn) {
-    const result = this.#queue.then(() => fn(this.driver));
+    const result = this.#queue.then(() => within("webkit command", commandLimit, Promise.resolve(fn(this.driver))));
     this.#queue = result.catch(() => {});
     return result;
   }

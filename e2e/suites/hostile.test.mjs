@@ -154,10 +154,9 @@ eachEngine("hostile", (bench) => {
       const worker = new Worker(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
       worker.onmessage = ({ data }) => (data.error ? reject(new Error(data.error)) : resolve(data.report));
       worker.onerror = (e) => reject(new Error(e.message));
-      setTimeout(() => resolve("no answer"), 8000);
+      setTimeout(() => reject(new Error("the attack did not end")), 20_000);
     }), attack.toString(), share);
     const without = await inWorker(null);
-    if (bench.engine === "webkit" && without === "no answer") return; // WebKitGTK never answers the attacker's reads: nothing opened
     assert.ok(without.records > 5 && without.handles > 0, `the attack found no storage: ${JSON.stringify(without)}`);
     assert.deepEqual([without.exported, without.opened, without.vaultKeys], [[], [], []]);
 

@@ -68,7 +68,6 @@ eachEngine("launch", (bench, engine) => {
   });
 
   it("refuses what a lying host serves", async () => {
-    const { host } = bench.site;
     const html = (answer, change) => ({ ...answer, body: Buffer.from(change(answer.body.toString())) });
     const lies = {
       "another loader": ({ pathname }, answer) => pathname.endsWith(".js") && { ...answer, body: Buffer.concat([answer.body, Buffer.from(";0")]) },
@@ -93,7 +92,7 @@ eachEngine("launch", (bench, engine) => {
         "', wasm: '" + bench.site.release.pin.wasm + "' }, '*')</script>"),
     };
     for (const [what, lie] of Object.entries(lies)) {
-      host.intercept = (url, _, answer) => (answer ? lie(url, answer) || answer : undefined);
+      const host = await bench.site.newHost((url, _, answer) => (answer ? lie(url, answer) || answer : undefined));
       const page = await bench.open();
       await assert.rejects(connect(page, { url: host.release.url, timeoutMs: 15_000 }), (error) => {
         assert.ok(["launch_refused", "integrity", "timeout"].includes(error.code), `${what}: ${error.code} ${error.message}`);
@@ -102,10 +101,9 @@ eachEngine("launch", (bench, engine) => {
       await page.close();
       bench.pages = bench.pages.filter((each) => each !== page);
     }
-    // The honest host still works. (The lying one has put its files into this browser's cache as immutable.)
-    host.intercept = undefined;
-    const page = await bench.open();
-    assert.equal((await connect(page)).level, strongest);
+    // The positive control: a host that changes nothing is believed.
+    const honest = await bench.site.newHost((url, _, answer) => answer);
+    assert.equal((await connect(await bench.open(), { url: honest.release.url })).level, strongest);
   });
 
   it("refuses to start while a service worker is registered for the enclave's origin", async () => {
