@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"encoding/json/v2"
 	"strings"
 	"testing"
 )
@@ -28,6 +29,20 @@ func TestEntryEncoding(t *testing.T) {
 			t.Errorf("%s: %v", got, err)
 		}
 	}
+}
+
+// FuzzEntryEncoding compares with the library, refusals included.
+func FuzzEntryEncoding(f *testing.F) {
+	f.Add(uint64(7), int64(9), "jwt.sign", "kid", "lease", "https://app.example", "ok", "aud", "<>&\u2028\x00", "é")
+	f.Add(uint64(0), int64(0), "m", "", "", "", "o", "", "", "\xff")
+	f.Fuzz(func(t *testing.T, seq uint64, at int64, method, kid, lease, origin, outcome, name, value, other string) {
+		e := Entry{seq, at, method, kid, lease, origin, outcome, map[string]string{name: value, other: name}}
+		got, err := e.appendJSON(nil)
+		want, wantErr := json.Marshal(e, json.Deterministic(true))
+		if (err == nil) != (wantErr == nil) || err == nil && !bytes.Equal(got, want) {
+			t.Errorf("got  %q, %v\nwant %q, %v", got, err, want, wantErr)
+		}
+	})
 }
 
 func TestEntryBounds(t *testing.T) {

@@ -141,5 +141,5 @@ export async function coldStarts(_, n) {
 
 /** Bytes of WebAssembly memory once the enclave runs, by its own account. */
 export async function memory() {
-  return globalThis.bench.kms.launch.memory;
+  return globalThis.bench.kms.launch.memory ?? NaN;
 }

@@ -38,6 +38,7 @@ type Enclave struct {
 	ctx      context.Context
 	stop     context.CancelCauseFunc
 	running  sync.WaitGroup
+	crew     *crew[incoming]
 
 	mu      sync.Mutex
 	pending map[int64]context.CancelCauseFunc
@@ -55,6 +56,8 @@ func New(ctx context.Context, cfg Config) *Enclave {
 		ID: vault.ID(cfg.Origin, cfg.Account), Share: cfg.Share, Marker: cfg.Marker,
 	}
 	e.refusals.init(e)
+	e.crew = newCrew(e.receive)
+	e.crew.start(e.ctx)
 	e.running.Go(e.announce)
 	return e
 }
@@ -76,29 +79,41 @@ func (e *Enclave) announce() {
 // gone afterwards.
 func (e *Enclave) Close() {
 	e.stop(errClosed)
+	e.crew.running.Wait()
 	e.running.Wait()
 	e.vaults.Close()
 }
 
 // Handle serves one request, given as JSON text. It returns at once, and calls
 // reply exactly once, from another goroutine, with at most api.MaxMessage bytes.
+// Requests are admitted in the order in which Handle is called.
 func (e *Enclave) Handle(request []byte, reply func([]byte)) {
-	r, failure := decodeRequest(request)
+	e.crew.put(incoming{request, reply})
+}
+
+type incoming struct {
+	text  []byte
+	reply func([]byte)
+}
+
+// receive admits a request. What it returns serves it.
+func (e *Enclave) receive(in incoming) func() {
+	r, failure := decodeRequest(in.text)
 	if failure != nil {
-		reply(encodeReply(api.Reply{ID: r.ID, Error: failure}))
-		return
+		in.reply(encodeReply(api.Reply{ID: r.ID, Error: failure}))
+		return nil
 	}
 	ctx, cancel, failure := e.admit(r.ID)
 	if failure != nil {
-		reply(encodeReply(api.Reply{ID: r.ID, Error: failure}))
-		return
+		in.reply(encodeReply(api.Reply{ID: r.ID, Error: failure}))
+		return nil
 	}
-	e.running.Go(func() {
-		answer := encodeReply(e.serve(ctx, r))
+	return func() {
+		answer := e.serve(ctx, r)
 		e.release(r.ID)
 		cancel(nil)
-		reply(answer)
-	})
+		in.reply(answer)
+	}
 }
 
 // admit takes a request in, unless too many are pending.
@@ -140,68 +155,78 @@ func (e *Enclave) cancel(id int64) bool {
 type call struct {
 	*Enclave
 	ctx   context.Context
+	id    int64
 	row   *Row
 	vault *vault.Vault // if the row's Auth is Session
 }
 
 // outcome is what a handler decided. For an audited row, Apply and the leaf
-// land in one commit before Result is sent.
+// land in one commit before Result is sent. Result may be a pointer to what
+// Pending completes.
 type outcome struct {
 	Result  any
 	KID     string
 	Details map[string]string
 	Apply   func(*ledger.Tx) error
+	Pending *pending
 }
 
-func (e *Enclave) serve(ctx context.Context, r api.Request) (reply api.Reply) {
+// serve returns the reply to a request.
+func (e *Enclave) serve(ctx context.Context, r api.Request) (answer []byte) {
+	fail := func(failure *api.Error) []byte { return encodeReply(api.Reply{ID: r.ID, Error: failure}) }
 	defer func() {
 		if p := recover(); p != nil {
 			// What a defect says may contain anything, so it is not passed on.
-			reply = api.Reply{ID: r.ID, Error: errorf(api.Internal, "the enclave has a defect in %s; the vault is as it was", r.Method)}
+			answer = fail(errorf(api.Internal, "the enclave has a defect in %s; the vault is as it was", r.Method))
 		}
 	}()
 	row := byMethod[r.Method]
 	if row == nil {
-		return api.Reply{ID: r.ID, Error: errorf(api.UnknownMethod, "this release has no method of that name; enclave.info tells its version")}
+		return fail(errorf(api.UnknownMethod, "this release has no method of that name; enclave.info tells its version"))
 	}
 	if len(r.Params) > row.MaxParams {
-		return api.Reply{ID: r.ID, Error: invalid("/params", "%d bytes, at most %d allowed for %s", len(r.Params), row.MaxParams, row.Method)}
+		return fail(invalid("/params", "%d bytes, at most %d allowed for %s", len(r.Params), row.MaxParams, row.Method))
 	}
 	params, failure := row.decode(r.Params)
 	if failure != nil {
-		return api.Reply{ID: r.ID, Error: failure}
+		return fail(failure)
 	}
-	result, err := e.dispatch(ctx, row, params)
+	c := &call{Enclave: e, ctx: ctx, id: r.ID, row: row}
+	answer, err := c.dispatch(params)
 	if err != nil {
 		failure := toError(err)
 		e.refusals.note(row, failure.Code)
-		return api.Reply{ID: r.ID, Error: failure}
+		return fail(failure)
 	}
-	return api.Reply{ID: r.ID, Result: result}
+	return answer
 }
 
 // dispatch authorises, asks, handles and commits.
-func (e *Enclave) dispatch(ctx context.Context, row *Row, params any) (any, error) {
-	c := &call{Enclave: e, ctx: ctx, row: row}
+func (c *call) dispatch(params any) ([]byte, error) {
 	if err := c.authorise(); err != nil {
 		return nil, err
 	}
-	if row.ask != nil {
-		if err := row.ask(c); err != nil {
+	if c.row.ask != nil {
+		if err := c.row.ask(c); err != nil {
 			return nil, err
 		}
 	}
-	machine, cancel := context.WithTimeoutCause(ctx, machineTime, errTimeout)
+	machine, cancel := context.WithTimeoutCause(c.ctx, machineTime, errTimeout)
 	defer cancel()
 	c.ctx = machine
-	out, err := row.handle(c, params)
-	if err == nil && row.Audited {
-		err = c.commit(out)
+	out, err := c.row.handle(c, params)
+	var answer []byte
+	switch {
+	case err != nil:
+	case c.row.Audited:
+		answer, err = c.commit(out)
+	default:
+		answer = c.encode(out)
 	}
 	if errors.Is(err, ledger.ErrGone) || errors.Is(err, ledger.ErrReplaced) || errors.Is(err, ledger.ErrClosed) {
-		e.vaults.Forget(c.vault)
+		c.vaults.Forget(c.vault)
 	}
-	return out.Result, err
+	return answer, err
 }
 
 func (c *call) authorise() (err error) {
@@ -224,10 +249,31 @@ func (c *call) authorise() (err error) {
 	return errorf(api.Denied, "no rule allows it")
 }
 
-func (c *call) commit(out outcome) error {
-	return c.vault.Ledger.Submit(c.ctx, ledger.Op{Apply: out.Apply, Entry: audit.Entry{
+func (c *call) encode(out outcome) []byte {
+	return encodeReply(api.Reply{ID: c.id, Result: out.Result})
+}
+
+// commit returns the reply once effect and leaf are durable. It is encoded while
+// they are being written, when there is nothing else to do.
+func (c *call) commit(out outcome) (answer []byte, err error) {
+	op := ledger.Op{Apply: out.Apply, Entry: audit.Entry{
 		Method: c.row.Method, KID: out.KID, Origin: c.cfg.Origin, Outcome: "ok", Details: out.Details,
-	}})
+	}}
+	if out.Pending != nil {
+		defer out.Pending.drop()
+		op.Ready = out.Pending.wait
+	}
+	s := c.vault.Ledger.Start(c.ctx, op)
+	if op.Ready != nil && s.AwaitReady() {
+		answer = c.encode(out)
+	}
+	if err := s.Wait(); err != nil {
+		return nil, err
+	}
+	if answer == nil {
+		answer = c.encode(out)
+	}
+	return answer, nil
 }
 
 func (e *Enclave) notify(event string, data any) {

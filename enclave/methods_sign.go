@@ -1,8 +1,11 @@
 package enclave
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/kms-enclave/kms-enclave/api"
 	"github.com/kms-enclave/kms-enclave/keyengine"
@@ -64,14 +67,48 @@ func (c *call) signToken(s *vault.Signer, claims tokenClaims) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	signature, err := c.cfg.Engine.Sign(c.ctx, s.Private, t.input)
-	if err != nil {
-		return outcome{}, err
-	}
+	result := &api.Token{Exp: t.exp, JTI: t.jti}
+	pending, err := c.sign(s, t.input, func(signature []byte) { result.Token = t.join(signature) })
 	return outcome{
-		Result: api.Token{Token: t.join(signature), Exp: t.exp, JTI: t.jti}, KID: s.KID, Apply: vault.Use(s.KID),
+		Result: result, KID: s.KID, Apply: vault.Use(s.KID), Pending: pending,
 		Details: map[string]string{"aud": claims.Audience, "jti": t.jti},
-	}, nil
+	}, err
+}
+
+// pending is work that goes on while the ledger prepares to record it.
+type pending struct {
+	signing keyengine.Signing
+	done    func(signature []byte)
+	taken   atomic.Bool // somebody waits for it, or has dropped it
+}
+
+var errDropped = errors.New("enclave: nobody waits for it any more")
+
+// sign begins to sign. done is given the signature.
+func (c *call) sign(s *vault.Signer, message []byte, done func(signature []byte)) (*pending, error) {
+	signing, err := c.cfg.Engine.StartSign(s.Private, message)
+	if err != nil {
+		return nil, err
+	}
+	return &pending{signing: signing, done: done}, nil
+}
+
+// wait is a ledger.Op's Ready.
+func (p *pending) wait(ctx context.Context) error {
+	if p.taken.Swap(true) {
+		return errDropped
+	}
+	signature, err := p.signing.Wait(ctx)
+	if err == nil {
+		p.done(signature)
+	}
+	return err
+}
+
+func (p *pending) drop() {
+	if !p.taken.Swap(true) {
+		p.signing.Drop()
+	}
 }
 
 func challengeSign(c *call, p *api.SignChallengeParams) (outcome, error) {
@@ -79,9 +116,10 @@ func challengeSign(c *call, p *api.SignChallengeParams) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	signature, err := c.cfg.Engine.Sign(c.ctx, s.Private, vault.ChallengeInput(p.Context, p.Data))
+	result := &api.Signature{}
+	pending, err := c.sign(s, vault.ChallengeInput(p.Context, p.Data), func(signature []byte) { result.Signature = signature })
 	return outcome{
-		Result: api.Signature{Signature: signature}, KID: s.KID, Apply: vault.Use(s.KID),
+		Result: result, KID: s.KID, Apply: vault.Use(s.KID), Pending: pending,
 		Details: map[string]string{"context": p.Context},
 	}, err
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -63,14 +64,7 @@ func newToken(random io.Reader, now time.Time, s *vault.Signer, c tokenClaims) (
 		return token{}, err
 	}
 	t := token{jti: base64.RawURLEncoding.EncodeToString(nonce), exp: now.Unix() + c.TTL}
-	payload, err := json.Marshal(struct {
-		Aud   string                    `json:"aud"`
-		Exp   int64                     `json:"exp"`
-		Iat   int64                     `json:"iat"`
-		Jti   string                    `json:"jti"`
-		Sub   string                    `json:"sub,omitzero"`
-		Extra map[string]jsontext.Value `json:",embed"`
-	}{c.Audience, t.exp, now.Unix(), t.jti, c.Subject, c.Extra}, json.Deterministic(true))
+	payload, err := c.payload(now.Unix(), t)
 	if err != nil {
 		return token{}, err
 	}
@@ -79,6 +73,24 @@ func newToken(random io.Reader, now time.Time, s *vault.Signer, c tokenClaims) (
 	t.input = base64.RawURLEncoding.AppendEncode(nil, []byte(header))
 	t.input = base64.RawURLEncoding.AppendEncode(append(t.input, '.'), payload)
 	return t, nil
+}
+
+// payload returns the JWT Claims Set.
+func (c *tokenClaims) payload(now int64, t token) ([]byte, error) {
+	b, err := jsontext.AppendQuote([]byte(`{"aud":`), c.Audience)
+	b = strconv.AppendInt(append(b, `,"exp":`...), t.exp, 10)
+	b = strconv.AppendInt(append(b, `,"iat":`...), now, 10)
+	b = append(append(append(b, `,"jti":"`...), t.jti...), '"')
+	if c.Subject != "" && err == nil {
+		b, err = jsontext.AppendQuote(append(b, `,"sub":`...), c.Subject)
+	}
+	if len(c.Extra) > 0 && err == nil {
+		var extra []byte
+		if extra, err = json.Marshal(c.Extra, json.Deterministic(true)); err == nil {
+			b = append(append(b, ','), extra[1:len(extra)-1]...)
+		}
+	}
+	return append(b, '}'), err
 }
 
 func (t token) join(signature []byte) string {

@@ -89,6 +89,14 @@ type Generated struct {
 	Wrapped []byte
 }
 
+// Signing is a signature on its way. Exactly one of its methods must be called, once.
+type Signing interface {
+	// Wait returns the signature, or ctx's cause if that is done first.
+	Wait(ctx context.Context) ([]byte, error)
+	// Drop gives up on it.
+	Drop()
+}
+
 // Target names a key to wrap under, and the additional data to bind.
 type Target struct {
 	Key AEADKey
@@ -131,6 +139,9 @@ type Engine interface {
 	UnwrapKey(ctx context.Context, alg Alg, wrapped []byte, kek AEADKey, aad []byte) (PrivateKey, error)
 	// Sign signs message with an ES256 or EdDSA key; the result has SignatureSize bytes.
 	Sign(ctx context.Context, key PrivateKey, message []byte) ([]byte, error)
+	// StartSign begins to do what Sign does, and returns at once. message may be
+	// used again when it has.
+	StartSign(key PrivateKey, message []byte) (Signing, error)
 	// Verify reports whether signature is alg's signature of message by the
 	// raw public key. A malformed signature is false; a malformed key is ErrPublicKey.
 	Verify(ctx context.Context, alg Alg, public, message, signature []byte) (bool, error)

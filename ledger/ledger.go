@@ -10,10 +10,15 @@
 //
 // # What lies in the store
 //
-//	root   -          sealed: commit number, the largest time seen, the log's frontier, the index's top page
+//	root   -          sealed: commit number, the largest time seen, the log's frontier and newest leaves,
+//	                  the index's top page, records that ride along (see root.go)
+//	commit -          the number of the newest commit, u64: a root that was put back alone is not that one
 //	index  <prefix>   the other pages of the index (see index.go)
 //	log    <seq>      sealed: a batch of consecutive leaves (see package audit); seq is its first, 16 hex digits
 //	other             the vault's records, sealed or plain as the Sealer says
+//
+// Using a key changes its counters and adds a leaf. Both are in the root, so that
+// one record is sealed and written; every few leaves move to a log record.
 //
 // A stored value is a format byte (1), then for a sealed record nonce ‖
 // ciphertext ‖ tag, and for a plain one its bytes. The additional data of a
@@ -54,9 +59,10 @@ import (
 
 // The ledger's own kinds.
 const (
-	KindRoot  = "root"
-	KindIndex = "index"
-	KindLog   = "log"
+	KindRoot   = "root"
+	KindCommit = "commit"
+	KindIndex  = "index"
+	KindLog    = "log"
 )
 
 // Bounds.
@@ -68,8 +74,8 @@ const (
 
 	// Asking for the lock costs about as much as a commit's requests, so it is
 	// kept while work follows work, but never so long that another tab notices.
-	lockIdle = 4 * time.Millisecond
-	lockHold = 25 * time.Millisecond
+	lockIdle = 15 * time.Millisecond
+	lockHold = 60 * time.Millisecond
 
 	// Burst and RefillPerSecond bound how fast an app can grow the log: the
 	// allowance starts at Burst, every leaf takes one, and it refills slowly.
@@ -113,6 +119,10 @@ type Item struct {
 type Sealer interface {
 	// Sealed reports whether records of this kind are encrypted.
 	Sealed(kind string) bool
+	// Rewritten reports whether sealed records of this kind are small and change
+	// often, so that they are best kept in the root (see rider). Their key must be
+	// available whenever the root's is.
+	Rewritten(kind string) bool
 	// Seal returns nonce ‖ ciphertext ‖ tag per item, in one round trip.
 	Seal(ctx context.Context, items []Item) ([][]byte, error)
 	// Open returns the plaintexts; a *keyengine.OpenError says which item failed.
@@ -138,6 +148,11 @@ type Op struct {
 	// more than once, and must re-check what it relied on. If it fails, nothing
 	// of the op happens and Submit returns its error. It may be nil.
 	Apply func(tx *Tx) error
+	// Ready, if not nil, waits for what the op records and was begun before, such
+	// as a signature. It is called once the op is sealed; nothing is written until
+	// it returns. If it fails, nothing of the op happens and Submit returns its
+	// error. It must return when ctx is done.
+	Ready func(ctx context.Context) error
 	// Entry becomes a leaf unless its Method is empty. Seq and Time are set by
 	// the ledger.
 	Entry audit.Entry
@@ -146,12 +161,14 @@ type Op struct {
 // Ledger serialises the operations on one vault.
 type Ledger struct {
 	cfg   Config
-	queue chan *submission
+	queue chan *Submission
 	stop  context.CancelCauseFunc
 	ctx   context.Context
 	done  sync.WaitGroup
 
-	state *state // of the worker goroutine only
+	// Of the worker goroutine only.
+	state *state
+	held  *heldLock // nil while there is nothing to do
 }
 
 // state is the newest committed state that this tab knows.
@@ -167,11 +184,49 @@ type cached struct {
 	plain       []byte
 }
 
-type submission struct {
+// Submission is an op on its way.
+type Submission struct {
+	l        *Ledger
 	ctx      context.Context
 	op       *Op
 	readOnly bool
-	result   chan error
+	asked    bool          // op.Ready has been called
+	failed   error         // what it said
+	ready    chan struct{} // closed once op.Ready has returned nil; nil if there is none
+	done     chan struct{} // closed once err is set
+	err      error
+}
+
+// AwaitReady returns true once the op's Ready has returned nil, when all that is
+// left is writing; and false if it ends without coming to that.
+func (s *Submission) AwaitReady() bool {
+	select {
+	case <-s.ready:
+		return true
+	case <-s.done:
+	case <-s.ctx.Done():
+	case <-s.l.ctx.Done():
+	}
+	return false
+}
+
+// Wait returns once the op is durable, or has failed and left nothing. When the
+// context that Start was given ends first, its cause is returned and the outcome of an op
+// already under way is unknown to the caller.
+func (s *Submission) Wait() error {
+	select {
+	case <-s.done:
+		return s.err
+	case <-s.ctx.Done():
+		return context.Cause(s.ctx)
+	case <-s.l.ctx.Done():
+		return context.Cause(s.l.ctx)
+	}
+}
+
+func (s *Submission) end(err error) {
+	s.err = err
+	close(s.done)
 }
 
 // Create commits the first state of a vault: its records (the anchor among
@@ -210,7 +265,7 @@ func Open(ctx context.Context, cfg Config) (*Ledger, error) {
 }
 
 func newLedger(cfg Config) *Ledger {
-	l := &Ledger{cfg: cfg, queue: make(chan *submission, maxBatch)}
+	l := &Ledger{cfg: cfg, queue: make(chan *Submission, maxBatch)}
 	l.ctx, l.stop = context.WithCancelCause(context.Background())
 	return l
 }
@@ -230,53 +285,46 @@ func (l *Ledger) Close() {
 	l.done.Wait()
 }
 
-// Submit runs op and returns once it is durable, or has failed and left
-// nothing. When ctx ends first, its cause is returned and the outcome of an op
-// already under way is unknown to the caller.
-func (l *Ledger) Submit(ctx context.Context, op Op) error {
-	return l.submit(&submission{ctx: ctx, op: &op, result: make(chan error, 1)})
+// Submit runs op; see Submission.Wait for when it returns.
+func (l *Ledger) Submit(ctx context.Context, op Op) error { return l.Start(ctx, op).Wait() }
+
+// Start begins to run op.
+func (l *Ledger) Start(ctx context.Context, op Op) *Submission {
+	s := &Submission{l: l, ctx: ctx, op: &op, done: make(chan struct{})}
+	if op.Ready != nil {
+		s.ready = make(chan struct{})
+	}
+	l.enqueue(s)
+	return s
 }
 
 // Read runs read on the newest state; tx must not be changed by it.
 func (l *Ledger) Read(ctx context.Context, read func(tx *Tx) error) error {
-	return l.submit(&submission{ctx: ctx, op: &Op{Apply: read}, readOnly: true, result: make(chan error, 1)})
+	s := &Submission{l: l, ctx: ctx, op: &Op{Apply: read}, readOnly: true, done: make(chan struct{})}
+	l.enqueue(s)
+	return s.Wait()
 }
 
-func (l *Ledger) submit(s *submission) error {
+// enqueue waits for room; if there is none before a context ends, Wait says so.
+func (l *Ledger) enqueue(s *Submission) {
 	select {
 	case l.queue <- s:
 	case <-s.ctx.Done():
-		return context.Cause(s.ctx)
 	case <-l.ctx.Done():
-		return context.Cause(l.ctx)
-	}
-	select {
-	case err := <-s.result:
-		return err
-	case <-s.ctx.Done():
-		return context.Cause(s.ctx)
-	case <-l.ctx.Done():
-		return context.Cause(l.ctx)
 	}
 }
 
 func (l *Ledger) run() {
-	var lock *heldLock
-	defer func() { lock.release() }()
+	defer func() { l.release() }()
 	idle := time.NewTimer(lockIdle)
 	defer idle.Stop()
 	for {
 		select {
 		case first := <-l.queue:
-			if lock.stale() {
-				lock.release()
-				lock = l.lock()
-			}
-			l.serve(first, lock)
+			l.serve(first)
 			idle.Reset(lockIdle)
 		case <-idle.C:
-			lock.release()
-			lock = nil
+			l.release()
 		case <-l.ctx.Done():
 			return
 		}
@@ -284,13 +332,13 @@ func (l *Ledger) run() {
 }
 
 // serve runs everything that waits, and commits it under the vault's lock. The
-// lock has been asked for before, and is waited for last: meanwhile the batch is run and
+// lock is asked for first and waited for last: meanwhile the batch is run and
 // sealed on the state this tab knows, which is the newest unless another tab is
 // at work, and then the commit notices.
-func (l *Ledger) serve(first *submission, lock *heldLock) {
+func (l *Ledger) serve(first *Submission) {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), commitTimeout, ErrTimeout)
 	defer cancel()
-	batch := []*submission{first}
+	batch := []*Submission{first}
 	for len(batch) < maxBatch {
 		select {
 		case s := <-l.queue:
@@ -300,7 +348,8 @@ func (l *Ledger) serve(first *submission, lock *heldLock) {
 		}
 		break
 	}
-	l.commitBatch(ctx, batch, lock)
+	l.renewLock()
+	l.commitBatch(ctx, dropEnded(batch))
 }
 
 // commitBatch runs the ops on the state this tab knows. If somebody else has
@@ -308,18 +357,19 @@ func (l *Ledger) serve(first *submission, lock *heldLock) {
 // on, is believed only if the root is still the same afterwards. Either way the
 // state is read again and everything runs once more. Under the lock that
 // happens once; the bound is for browsers whose locks do not work.
-func (l *Ledger) commitBatch(ctx context.Context, batch []*submission, lock *heldLock) {
-	batch = dropEnded(batch)
+func (l *Ledger) commitBatch(ctx context.Context, batch []*Submission) {
 	outcome := make([]error, len(batch))
 	for range maxAttempts {
 		tx := newTx(ctx, l)
 		suspect := false
 		for i, s := range batch {
-			outcome[i] = tx.run(s.op)
-			suspect = suspect || outcome[i] != nil || s.readOnly
+			if outcome[i] = s.failed; s.failed == nil {
+				outcome[i] = tx.run(s.op)
+				suspect = suspect || outcome[i] != nil || s.readOnly
+			}
 		}
 		if suspect {
-			if err := lock.wait(); err != nil {
+			if err := l.held.wait(); err != nil {
 				fail(batch, err)
 				return
 			}
@@ -330,27 +380,55 @@ func (l *Ledger) commitBatch(ctx context.Context, batch []*submission, lock *hel
 				continue
 			}
 		}
-		err := tx.commit(ctx, nil, lock.wait)
-		if !errors.Is(err, store.ErrConflict) {
+		switch err := tx.commit(ctx, nil, func() error { return l.mayWrite(ctx, batch, outcome) }); {
+		case errors.Is(err, errNotReady):
+		case errors.Is(err, store.ErrConflict):
+			if err := l.reload(ctx); err != nil {
+				fail(batch, err)
+				return
+			}
+		default:
 			finish(batch, outcome, err)
-			return
-		}
-		if err := l.reload(ctx); err != nil {
-			fail(batch, err)
 			return
 		}
 	}
 	fail(batch, store.ErrConflict)
 }
 
-// fail answers everybody with one error.
-func fail(batch []*submission, err error) { finish(batch, make([]error, len(batch)), err) }
+// errNotReady: an op of the batch turned out to have failed; without it the
+// batch has to be put together anew.
+var errNotReady = errors.New("ledger: an op is not ready")
 
-func dropEnded(batch []*submission) []*submission {
+// mayWrite waits for what the ops record, and for the lock.
+// One that takes too long fails alone, and leaves the others time to be written.
+func (l *Ledger) mayWrite(ctx context.Context, batch []*Submission, outcome []error) (err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, commitTimeout/2, ErrTimeout)
+	defer cancel()
+	for i, s := range batch {
+		if outcome[i] != nil || s.asked || s.op.Ready == nil {
+			continue
+		}
+		s.asked = true
+		if s.failed = s.op.Ready(ctx); s.failed != nil {
+			err = errNotReady
+			continue
+		}
+		close(s.ready)
+	}
+	if err != nil {
+		return err
+	}
+	return l.held.wait()
+}
+
+// fail answers everybody with one error.
+func fail(batch []*Submission, err error) { finish(batch, make([]error, len(batch)), err) }
+
+func dropEnded(batch []*Submission) []*Submission {
 	kept := batch[:0]
 	for _, s := range batch {
 		if s.ctx.Err() != nil {
-			s.result <- context.Cause(s.ctx)
+			s.end(context.Cause(s.ctx))
 			continue
 		}
 		kept = append(kept, s)
@@ -358,18 +436,18 @@ func dropEnded(batch []*submission) []*submission {
 	return kept
 }
 
-func finish(batch []*submission, outcome []error, err error) {
+func finish(batch []*Submission, outcome []error, err error) {
 	for i, s := range batch {
 		if outcome[i] == nil {
 			outcome[i] = err
 		}
-		s.result <- outcome[i]
+		s.end(outcome[i])
 	}
 }
 
 // refresh reports whether the state is the newest; if not, it has been read again.
 func (l *Ledger) refresh(ctx context.Context) (newest bool, err error) {
-	raw, err := l.cfg.Store.Get(ctx, l.cfg.Vault, store.Name{Kind: KindRoot, ID: rootID})
+	raw, err := l.cfg.Store.Get(ctx, l.cfg.Vault, rootName)
 	if err != nil {
 		return false, err
 	}
@@ -381,12 +459,11 @@ func (l *Ledger) refresh(ctx context.Context) (newest bool, err error) {
 
 // reload reads the root record and what it authenticates anew.
 func (l *Ledger) reload(ctx context.Context) error {
-	name := store.Name{Kind: KindRoot, ID: rootID}
-	values, err := l.cfg.Store.Get(ctx, l.cfg.Vault, l.cfg.Anchor.Name, name)
+	values, err := l.cfg.Store.Get(ctx, l.cfg.Vault, l.cfg.Anchor.Name, rootName, commitName)
 	if err != nil {
 		return err
 	}
-	anchor, raw := values[0], values[1]
+	anchor, raw, commit := values[0], values[1], values[2]
 	switch {
 	case anchor == nil && raw == nil:
 		return ErrGone
@@ -395,13 +472,12 @@ func (l *Ledger) reload(ctx context.Context) error {
 	case !bytes.Equal(anchor, encodePlain(l.cfg.Anchor.Value)):
 		return ErrReplaced
 	}
-	opened, err := l.openSealed(ctx, name, raw)
+	parsed, err := l.openRoot(ctx, raw)
 	if err != nil {
 		return err
 	}
-	parsed, err := parseRoot(opened)
-	if err != nil {
-		return &IntegrityError{What: fmt.Sprintf("root record (%v)", err)}
+	if !bytes.Equal(commit, encodeCommit(parsed.commit)) {
+		return &IntegrityError{What: fmt.Sprintf("root record: it is of commit %d, which is not the newest", parsed.commit)}
 	}
 	next := &state{raw: raw, root: *parsed, index: index{top: parsed.top, load: l.loadPage}, cache: map[store.Name]cached{}}
 	if old := l.state; old != nil {
@@ -416,6 +492,19 @@ func (l *Ledger) reload(ctx context.Context) error {
 	}
 	l.state = next
 	return nil
+}
+
+// openRoot opens and parses a stored root record.
+func (l *Ledger) openRoot(ctx context.Context, stored []byte) (*root, error) {
+	opened, err := l.openAll(ctx, []store.Record{{Name: rootName, Value: stored}})
+	if err != nil {
+		return nil, err
+	}
+	parsed, err := parseRoot(opened[0])
+	if err != nil {
+		return nil, &IntegrityError{What: fmt.Sprintf("root record (%v)", err)}
+	}
+	return parsed, nil
 }
 
 // checkAnchor makes sure that the root belongs to the anchor it was found beside.

@@ -42,6 +42,8 @@ func newSealer(t *testing.T) *sealer {
 
 func (s *sealer) Sealed(kind string) bool { return kind != "plain" }
 
+func (s *sealer) Rewritten(kind string) bool { return kind == counter.Kind }
+
 func (s *sealer) Seal(ctx context.Context, items []ledger.Item) ([][]byte, error) {
 	ops := make([]keyengine.SealOp, len(items))
 	for i, it := range items {

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -13,7 +14,13 @@ import (
 // formatVersion is the first byte of every stored value.
 const formatVersion = 1
 
-const rootID = "-"
+var (
+	rootName   = store.Name{Kind: KindRoot, ID: "-"}
+	commitName = store.Name{Kind: KindCommit, ID: "-"}
+)
+
+// overhead is what sealing adds to a plaintext, in bytes.
+const overhead = keyengine.NonceSize + keyengine.TagSize
 
 const aadLabel = "kms-enclave/record/v1"
 
@@ -51,23 +58,16 @@ func DecodePlain(stored []byte) ([]byte, error) {
 	return stored[1:], nil
 }
 
-func describe(name store.Name) string { return name.Kind + " record " + name.ID }
+func encodeCommit(n uint64) []byte { return encodePlain(binary.BigEndian.AppendUint64(nil, n)) }
 
-// openSealed opens one sealed record.
-func (l *Ledger) openSealed(ctx context.Context, name store.Name, stored []byte) ([]byte, error) {
-	opened, err := l.openAll(ctx, []store.Record{{Name: name, Value: stored}})
-	if err != nil {
-		return nil, err
-	}
-	return opened[0], nil
-}
+func describe(name store.Name) string { return name.Kind + " record " + name.ID }
 
 // openAll opens sealed records in one round trip.
 func (l *Ledger) openAll(ctx context.Context, records []store.Record) ([][]byte, error) {
 	items := make([]Item, len(records))
 	for i, r := range records {
 		sealed, err := DecodePlain(r.Value)
-		if err != nil || len(sealed) < keyengine.NonceSize+keyengine.TagSize {
+		if err != nil || len(sealed) < overhead {
 			return nil, &IntegrityError{What: describe(r.Name)}
 		}
 		items[i] = Item{Name: r.Name, AAD: recordAAD(r.Name), Data: sealed}

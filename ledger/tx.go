@@ -2,14 +2,11 @@ package ledger
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/kms-enclave/kms-enclave/audit"
-	"github.com/kms-enclave/kms-enclave/keyengine"
 	"github.com/kms-enclave/kms-enclave/store"
 )
 
@@ -33,7 +30,7 @@ func newTx(ctx context.Context, l *Ledger) *Tx {
 func (tx *Tx) Context() context.Context { return tx.ctx }
 
 // Size returns the number of leaves in the log.
-func (tx *Tx) Size() uint64 { return tx.root.frontier.Size() }
+func (tx *Tx) Size() uint64 { return tx.root.size() }
 
 // Head returns the RFC 6962 tree head of the log.
 func (tx *Tx) Head() [32]byte { return tx.root.frontier.Root() }
@@ -63,24 +60,82 @@ func (tx *Tx) Put(name store.Name, plaintext []byte) { tx.op[name] = plaintext }
 // Delete removes a record when the batch commits.
 func (tx *Tx) Delete(name store.Name) { tx.op[name] = nil }
 
-// Scan returns committed records of the vault's own kinds, opened and checked,
-// in order of id. Changes of this batch are not seen.
+// Scan returns records of one of the vault's own kinds, opened and checked, in
+// order of id; r.Reverse is not for it.
 func (tx *Tx) Scan(r store.Range) ([]store.Record, error) {
+	r, err := r.Check()
+	if err != nil {
+		return nil, err
+	}
+	newer := tx.newer(r)
+	limit := r.Limit
+	r.Limit += len(newer) // so many stored records at most turn out to be superseded
 	stored, err := tx.l.cfg.Store.Scan(tx.ctx, tx.l.cfg.Vault, r)
 	if err != nil {
 		return nil, err
 	}
-	return tx.l.openChecked(tx.ctx, stored)
+	stored = slices.DeleteFunc(stored, func(s store.Record) bool {
+		_, superseded := newer[s.Name]
+		return superseded
+	})
+	records, err := tx.l.openChecked(tx.ctx, stored)
+	if err != nil {
+		return nil, err
+	}
+	for name, value := range newer {
+		if value != nil {
+			records = append(records, store.Record{Name: name, Value: value})
+		}
+	}
+	slices.SortFunc(records, func(a, b store.Record) int { return compareName(a.Name, b.Name) })
+	return records[:min(limit, len(records))], nil
+}
+
+// newer returns the records in r that are not, or not any more, what the store
+// has under their names: those that ride along and those that the batch changed.
+func (tx *Tx) newer(r store.Range) map[store.Name][]byte {
+	in := func(name store.Name) bool {
+		return name.Kind == r.Kind && name.ID >= r.First && (r.Last == "" || name.ID <= r.Last)
+	}
+	found := map[store.Name][]byte{}
+	for _, r := range tx.l.state.root.riders {
+		if in(r.name) {
+			found[r.name] = r.plain
+		}
+	}
+	for _, changes := range []map[store.Name][]byte{tx.writes, tx.op} {
+		for name, value := range changes {
+			if in(name) {
+				found[name] = value
+			}
+		}
+	}
+	return found
 }
 
 // Log returns up to limit leaves from seq on, as canonical entries.
 func (tx *Tx) Log(from uint64, limit int) ([][]byte, error) {
-	return tx.l.readLog(tx.ctx, from, min(uint64(limit), tx.Size()-min(from, tx.Size())))
+	committed := tx.l.state.root.size()
+	var leaves [][]byte
+	if from < committed {
+		var err error
+		if leaves, err = tx.l.readLog(tx.ctx, from, min(uint64(limit), committed-from)); err != nil {
+			return nil, err
+		}
+		from = committed
+	}
+	// What the ops before this one added is answered only if it lands.
+	if skip := from - committed; skip < uint64(len(tx.leaves)) && len(leaves) < limit {
+		fresh := tx.leaves[skip:]
+		leaves = append(leaves, fresh[:min(limit-len(leaves), len(fresh))]...)
+	}
+	return leaves, nil
 }
 
 // run applies one op; if it fails, nothing of it remains.
 func (tx *Tx) run(op *Op) error {
 	tx.op = map[store.Name][]byte{}
+	defer func() { tx.op = nil }()
 	if op.Apply != nil {
 		if err := op.Apply(tx); err != nil {
 			return err
@@ -116,266 +171,9 @@ func (tx *Tx) appendLeaf(e audit.Entry) error {
 	return nil
 }
 
-// commit seals what the ops changed and writes it, with the leaves and the new
-// root, in one batch. Without changes there is nothing to do. wait is called
-// between sealing and writing, and returns once the vault's lock is held.
-func (tx *Tx) commit(ctx context.Context, handles []store.Handle, wait func() error) error {
-	if len(tx.writes) == 0 && len(tx.leaves) == 0 {
-		return nil
-	}
-	l := tx.l
-	plan, err := tx.plan(ctx)
-	if err != nil {
-		return err
-	}
-	sealed, err := l.cfg.Sealer.Seal(ctx, plan.items)
-	if err != nil {
-		return err
-	}
-	batch := store.Batch{
-		Vault:   l.cfg.Vault,
-		Expect:  store.Record{Name: store.Name{Kind: KindRoot, ID: rootID}, Value: l.state.raw},
-		Put:     plan.plain,
-		Handles: handles,
-		Delete:  plan.deleted,
-	}
-	for i, s := range sealed {
-		batch.Put = append(batch.Put, store.Record{Name: plan.items[i].Name, Value: encodePlain(s)})
-	}
-	if err := wait(); err != nil {
-		return err
-	}
-	if err := l.cfg.Store.Commit(ctx, batch); err != nil {
-		return err
-	}
-	markStored(plan.index.top)
-	plan.index.removed = nil
-	l.state.raw = batch.Put[len(batch.Put)-1].Value // the root is sealed last
-	l.state.root, l.state.index = tx.root, plan.index
-	l.remember(tx.writes, plan.fingerprints)
-	return nil
-}
-
-// plan is a commit before it is sealed.
-type plan struct {
-	items        []Item // to seal; the root comes last
-	plain        []store.Record
-	deleted      []store.Name
-	index        index
-	fingerprints map[store.Name]hash
-}
-
-func (tx *Tx) plan(ctx context.Context) (*plan, error) {
-	p := &plan{index: tx.l.state.index, fingerprints: map[store.Name]hash{}}
-	for _, name := range slices.SortedFunc(maps.Keys(tx.writes), compareName) {
-		if err := tx.planRecord(ctx, p, name, tx.writes[name]); err != nil {
-			return nil, err
-		}
-	}
-	if len(tx.leaves) > 0 {
-		first := tx.Size() - uint64(len(tx.leaves))
-		name := store.Name{Kind: KindLog, ID: audit.BatchID(first)}
-		if _, err := tx.seal(p, name, audit.EncodeBatch(tx.leaves)); err != nil {
-			return nil, err
-		}
-	}
-	kept := map[string]bool{}
-	top := encodePages(p.index.top, "", func(prefix string, encoded []byte) {
-		kept[prefix] = true
-		p.plain = append(p.plain, store.Record{Name: store.Name{Kind: KindIndex, ID: prefix}, Value: encodePlain(encoded)})
-	})
-	for _, prefix := range p.index.removed {
-		if !kept[prefix] {
-			p.deleted = append(p.deleted, store.Name{Kind: KindIndex, ID: prefix})
-		}
-	}
-	tx.root.commit++
-	tx.root.top = p.index.top
-	_, err := tx.seal(p, store.Name{Kind: KindRoot, ID: rootID}, appendRoot(nil, &tx.root, top))
-	return p, err
-}
-
-func (tx *Tx) planRecord(ctx context.Context, p *plan, name store.Name, value []byte) error {
-	key := indexKey(name)
-	if value == nil {
-		p.deleted = append(p.deleted, name)
-		return p.index.set(ctx, key, nil)
-	}
-	var fingerprint hash
-	if tx.l.cfg.Sealer.Sealed(name.Kind) {
-		nonce, err := tx.seal(p, name, value)
-		if err != nil {
-			return err
-		}
-		fingerprint = sealedFingerprint(nonce)
-	} else {
-		fingerprint = plainFingerprint(value)
-		p.plain = append(p.plain, store.Record{Name: name, Value: encodePlain(value)})
-	}
-	p.fingerprints[name] = fingerprint
-	return p.index.set(ctx, key, &fingerprint)
-}
-
-func (tx *Tx) seal(p *plan, name store.Name, plaintext []byte) (nonce [keyengine.NonceSize]byte, err error) {
-	if _, err = io.ReadFull(tx.l.cfg.Rand, nonce[:]); err != nil {
-		return nonce, fmt.Errorf("randomness: %w", err)
-	}
-	p.items = append(p.items, Item{Name: name, Nonce: nonce, AAD: recordAAD(name), Data: plaintext})
-	return nonce, nil
-}
-
 func compareName(a, b store.Name) int {
-	if a.Kind != b.Kind {
-		if a.Kind < b.Kind {
-			return -1
-		}
-		return 1
+	if byKind := strings.Compare(a.Kind, b.Kind); byKind != 0 {
+		return byKind
 	}
-	switch {
-	case a.ID < b.ID:
-		return -1
-	case a.ID > b.ID:
-		return 1
-	}
-	return 0
-}
-
-// remember keeps what was committed, within bounds.
-func (l *Ledger) remember(writes map[store.Name][]byte, fingerprints map[store.Name]hash) {
-	for name, value := range writes {
-		if value == nil {
-			delete(l.state.cache, name)
-			continue
-		}
-		l.cache(name, fingerprints[name], value)
-	}
-}
-
-func (l *Ledger) cache(name store.Name, fingerprint hash, plain []byte) {
-	for other := range l.state.cache {
-		if len(l.state.cache) < maxCached {
-			break
-		}
-		delete(l.state.cache, other)
-	}
-	l.state.cache[name] = cached{fingerprint, plain}
-}
-
-// lookup returns the committed plaintext of a record in a slice of one, or nil
-// if the index says that there is none.
-func (l *Ledger) lookup(ctx context.Context, name store.Name) ([][]byte, error) {
-	fingerprint, found, err := l.state.index.get(ctx, indexKey(name))
-	if err != nil || !found {
-		return nil, err
-	}
-	if c, ok := l.state.cache[name]; ok && c.fingerprint == fingerprint {
-		return [][]byte{c.plain}, nil
-	}
-	values, err := l.cfg.Store.Get(ctx, l.cfg.Vault, name)
-	if err != nil {
-		return nil, err
-	}
-	opened, err := l.openChecked(ctx, []store.Record{{Name: name, Value: values[0]}})
-	if err != nil {
-		return nil, err
-	}
-	l.cache(name, fingerprint, opened[0].Value)
-	return [][]byte{opened[0].Value}, nil
-}
-
-// openChecked checks stored records against the index and opens them.
-func (l *Ledger) openChecked(ctx context.Context, stored []store.Record) ([]store.Record, error) {
-	opened := make([]store.Record, len(stored))
-	var sealed []store.Record
-	var at []int
-	for i, r := range stored {
-		body, err := DecodePlain(r.Value)
-		if err != nil {
-			return nil, &IntegrityError{What: describe(r.Name)}
-		}
-		isSealed := l.cfg.Sealer.Sealed(r.Kind)
-		if err := l.checkFingerprint(ctx, r.Name, body, isSealed); err != nil {
-			return nil, err
-		}
-		opened[i] = store.Record{Name: r.Name, Value: body}
-		if isSealed {
-			sealed, at = append(sealed, r), append(at, i)
-		}
-	}
-	if len(sealed) == 0 {
-		return opened, nil
-	}
-	plaintexts, err := l.openAll(ctx, sealed)
-	if err != nil {
-		return nil, err
-	}
-	for i, plaintext := range plaintexts {
-		opened[at[i]].Value = plaintext
-	}
-	return opened, nil
-}
-
-func (l *Ledger) checkFingerprint(ctx context.Context, name store.Name, body []byte, sealed bool) error {
-	want, found, err := l.state.index.get(ctx, indexKey(name))
-	if err != nil {
-		return err
-	}
-	var got hash
-	switch {
-	case !sealed:
-		got = plainFingerprint(body)
-	case len(body) >= keyengine.NonceSize:
-		got = sealedFingerprint([keyengine.NonceSize]byte(body))
-	}
-	if !found || got != want {
-		return &IntegrityError{What: describe(name)}
-	}
-	return nil
-}
-
-// readLog opens the batches that hold leaves from … from+count-1.
-func (l *Ledger) readLog(ctx context.Context, from, count uint64) ([][]byte, error) {
-	if count == 0 {
-		return nil, nil
-	}
-	before, err := l.cfg.Store.Scan(ctx, l.cfg.Vault, store.Range{Kind: KindLog, Last: audit.BatchID(from), Reverse: true, Limit: 1})
-	if err != nil {
-		return nil, err
-	}
-	if len(before) == 0 {
-		return nil, &IntegrityError{What: fmt.Sprintf("log: entry %d is missing", from)}
-	}
-	batches, err := l.cfg.Store.Scan(ctx, l.cfg.Vault, store.Range{Kind: KindLog, First: before[0].ID, Last: audit.BatchID(from + count - 1), Limit: int(count)})
-	if err != nil {
-		return nil, err
-	}
-	opened, err := l.openAll(ctx, batches)
-	if err != nil {
-		return nil, err
-	}
-	return joinBatches(batches, opened, from, count)
-}
-
-// joinBatches checks that the batches follow each other without a gap and cuts
-// out the wanted leaves.
-func joinBatches(batches []store.Record, opened [][]byte, from, count uint64) ([][]byte, error) {
-	var leaves [][]byte
-	next := uint64(0)
-	for i, b := range batches {
-		first, err := audit.ParseBatchID(b.ID)
-		entries, err2 := audit.ParseBatch(opened[i])
-		if err := errors.Join(err, err2); err != nil || (i > 0 && first != next) {
-			return nil, &IntegrityError{What: describe(b.Name)}
-		}
-		for j, e := range entries {
-			if seq := first + uint64(j); seq >= from && seq < from+count {
-				leaves = append(leaves, e)
-			}
-		}
-		next = first + uint64(len(entries))
-	}
-	if uint64(len(leaves)) != count {
-		return nil, &IntegrityError{What: fmt.Sprintf("log: entry %d is missing", from+uint64(len(leaves)))}
-	}
-	return leaves, nil
+	return strings.Compare(a.ID, b.ID)
 }

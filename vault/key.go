@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json/v2"
 	"errors"
 	"fmt"
@@ -80,20 +81,26 @@ type KeyRecord struct {
 	Wrapped   []byte        `json:"wrapped,omitzero"`
 }
 
-// KeyMeta is the mutable part, in a record of its own, so that counting a use
-// never touches the wrapped key.
+// KeyMeta is the mutable part, in a record of its own, so that changing it never
+// touches the wrapped key.
 type KeyMeta struct {
 	Label       string `json:"label"`
-	Uses        uint64 `json:"uses"`
-	LastUsedAt  int64  `json:"lastUsedAt,omitzero"` // seconds
 	State       State  `json:"state"`
 	Predecessor string `json:"predecessor,omitzero"` // the kid that this key replaced
+}
+
+// KeyUse is what changes with every use, in a third record: 16 bytes, uses:u64 ‖
+// lastUsedAt:i64, big-endian; no record before the first use.
+type KeyUse struct {
+	Uses       uint64
+	LastUsedAt int64 // seconds; 0 if never used
 }
 
 // Key is an application key as the vault shows it: never the private half.
 type Key struct {
 	KeyRecord
 	KeyMeta
+	KeyUse
 }
 
 // Errors about keys.
@@ -108,6 +115,7 @@ const keyFormat = 1
 
 func keyName(kid string) store.Name  { return store.Name{Kind: kindKey, ID: kid} }
 func metaName(kid string) store.Name { return store.Name{Kind: kindMeta, ID: kid} }
+func useName(kid string) store.Name  { return store.Name{Kind: kindUse, ID: kid} }
 
 var countsName = store.Name{Kind: kindCounts, ID: "-"}
 
@@ -172,10 +180,27 @@ func Use(kid string) func(*ledger.Tx) error {
 		if meta.State != Active {
 			return ErrInactive
 		}
-		meta.Uses++
-		meta.LastUsedAt = tx.Now()
-		return putJSON(tx, metaName(kid), meta)
+		use, err := readUse(tx, kid)
+		if err != nil {
+			return err
+		}
+		b := binary.BigEndian.AppendUint64(make([]byte, 0, useSize), use.Uses+1)
+		tx.Put(useName(kid), binary.BigEndian.AppendUint64(b, uint64(tx.Now())))
+		return nil
 	}
+}
+
+const useSize = 16
+
+func readUse(tx *ledger.Tx, kid string) (u KeyUse, err error) {
+	raw, err := tx.Get(useName(kid))
+	switch {
+	case err != nil || raw == nil:
+		return u, err
+	case len(raw) != useSize:
+		return u, &ledger.IntegrityError{What: fmt.Sprintf("use record %s (%d bytes)", kid, len(raw))}
+	}
+	return KeyUse{binary.BigEndian.Uint64(raw), int64(binary.BigEndian.Uint64(raw[8:]))}, nil
 }
 
 // ReadKey returns one key as the transaction sees it.
@@ -191,7 +216,10 @@ func ReadKey(tx *ledger.Tx, kid string) (*Key, error) {
 	if err := unmarshal(raw, keyName(kid), &k.KeyRecord); err != nil {
 		return nil, err
 	}
-	k.KeyMeta, err = readMeta(tx, kid)
+	if k.KeyMeta, err = readMeta(tx, kid); err != nil {
+		return nil, err
+	}
+	k.KeyUse, err = readUse(tx, kid)
 	return k, err
 }
 

@@ -16,7 +16,7 @@ import (
 //	device secret + share ─HKDF─> ledger KEK ─unwraps─> ledger key
 //	vault key  ─HKDF─> one key per kind of record, the key that wraps application keys,
 //	                   and one that wraps the ledger key again
-//	ledger key ─HKDF─> the keys of root and log, and the key that wraps the audit key
+//	ledger key ─HKDF─> the keys of root, log and uses, and the key that wraps the audit key
 //
 // The share is the salt of the two KEKs.
 const (
@@ -34,13 +34,15 @@ const (
 // Kinds of sealed records.
 const (
 	kindKey    = "key"    // immutable: the wrapped application key and what it is
-	kindMeta   = "meta"   // mutable: label, uses, state
+	kindMeta   = "meta"   // mutable: label, state
+	kindUse    = "use"    // mutable: how often and when last
 	kindCounts = "counts" // how many keys there are
 )
 
 var (
-	vaultKinds  = []string{kindKey, kindMeta, kindCounts}
-	ledgerKinds = []string{ledger.KindRoot, ledger.KindLog}
+	vaultKinds = []string{kindKey, kindMeta, kindCounts}
+	// Counting a use must work with the ledger key alone, as the log does.
+	ledgerKinds = []string{ledger.KindRoot, ledger.KindLog, kindUse}
 )
 
 // kek is what opens the device slot and the ledger key.
@@ -91,6 +93,9 @@ func deriveLedgerWrap(ctx context.Context, e keyengine.Engine, vaultKey keyengin
 
 // Sealed implements ledger.Sealer.
 func (r *keyring) Sealed(kind string) bool { return r.byKind[kind] != nil }
+
+// Rewritten implements ledger.Sealer.
+func (r *keyring) Rewritten(kind string) bool { return kind == kindUse }
 
 // Seal implements ledger.Sealer.
 func (r *keyring) Seal(ctx context.Context, items []ledger.Item) ([][]byte, error) {

@@ -4,7 +4,12 @@
 // loader names.
 
 (() => {
-  const MAX_MESSAGE = 1 << 20; // bytes in a request, at least one per UTF-16 code unit
+  const MAX_MESSAGE = 1 << 20; // bytes of UTF-8 in a request or reply
+  const BUSY = 8; // so many unanswered requests, and further ones go into Go together
+  const MAX_BATCH = 256; // requests in one crossing
+
+  // What a message can be instead of a text, in place of its length; package host has the words.
+  const NOT_TEXT = -1, TOO_LONG = -2, NOT_WELL_FORMED = -3;
 
   // What Go told us to call; see package host.
   let onAnswer = () => {};
@@ -63,8 +68,7 @@
     const begin = performance.now();
     globalThis.kmsEnclaveBoot = {
       account, share, marker, origin, release,
-      send: (text) => appPort.postMessage(text),
-      serve: (receive) => serve(appPort, receive),
+      ...wire(appPort),
       ask: (id, request) => postMessage({ type: "dialog", id, request: JSON.parse(request) }),
       dismiss: (id) => postMessage({ type: "dismiss", id }),
       answered: (answer) => (onAnswer = answer),
@@ -76,15 +80,59 @@
     postMessage({ type: "exited" });
   }
 
-  // Go gets the text of a request, or "" and what is wrong with it. Text that is
-  // not well-formed would change on its way into UTF-8 and is stopped here.
-  function serve(port, receive) {
-    port.onmessage = ({ data }) => {
-      if (typeof data !== "string") receive("", "a string wanted");
-      else if (data.length > MAX_MESSAGE) receive("", "at most 1048576 bytes wanted");
-      else if (!data.isWellFormed()) receive("", "well-formed text wanted (no lone surrogates)");
-      else receive(data);
+  // The app's port as Go sees it: texts are UTF-8 in two buffers, and what crosses is their lengths. Requests
+  // that come faster than they are answered are gathered for one turn of the event loop and cross together.
+  function wire(port) {
+    const inbox = new Uint8Array(MAX_MESSAGE), outbox = new Uint8Array(MAX_MESSAGE);
+    const encoder = new TextEncoder(), decoder = new TextDecoder();
+    const turn = new MessageChannel();
+    let receive;
+    let lengths = [], filled = 0, unanswered = 0, gathering = false;
+
+    function flush() {
+      if (lengths.length === 0) return;
+      const all = lengths;
+      lengths = [];
+      filled = 0;
+      receive(...all);
+    }
+
+    function lengthOf(data) {
+      if (typeof data !== "string") return NOT_TEXT;
+      if (data.length > MAX_MESSAGE) return TOO_LONG;
+      if (!data.isWellFormed()) return NOT_WELL_FORMED; // it would change on its way into UTF-8
+      const { read, written } = encoder.encodeInto(data, inbox.subarray(filled));
+      if (read === data.length) return written;
+      if (filled === 0) return TOO_LONG;
+      flush();
+      return lengthOf(data);
+    }
+
+    function take(data) {
+      const length = lengthOf(data);
+      lengths.push(length);
+      filled += Math.max(0, length);
+      unanswered++;
+      if (unanswered < BUSY || lengths.length === MAX_BATCH) flush();
+      else if (!gathering) turn.port1.postMessage((gathering = true));
+    }
+
+    turn.port2.onmessage = () => {
+      gathering = false;
+      flush();
     };
-    port.onmessageerror = () => receive("", "a string wanted");
+    return {
+      inbox,
+      outbox,
+      serve: (go) => {
+        receive = go;
+        port.onmessage = ({ data }) => take(data);
+        port.onmessageerror = () => take(undefined);
+      },
+      send: (length) => {
+        unanswered = Math.max(0, unanswered - 1);
+        port.postMessage(decoder.decode(outbox.subarray(0, length)));
+      },
+    };
   }
 })();

@@ -394,7 +394,7 @@ func testCancel(t *testing.T, p Platform) {
 // dump returns every record of a vault.
 func dump(t *testing.T, s store.Store, id string) (records []store.Record) {
 	t.Helper()
-	for _, kind := range []string{"vault", "root", "index", "log", "key", "meta", "counts"} {
+	for _, kind := range []string{"vault", "root", "commit", "index", "log", "key", "meta", "use", "counts"} {
 		found, err := s.Scan(ctx, id, store.Range{Kind: kind})
 		if err != nil {
 			t.Fatal(err)
@@ -411,17 +411,32 @@ func testEveryRecordGuarded(t *testing.T, p Platform) {
 	o := NewOrigin(t, p)
 	c := o.Connect()
 	c.CreateVault()
+	// So many that there is a record of every kind under its own name.
 	k := c.CreateKey("signing", "")
-	c.CreateKey("signing", "")
-	c.Must("challenge.sign", map[string]any{"kid": k.KID, "context": "x", "data": ""}, nil)
+	sign := func(kid string) {
+		c.Must("challenge.sign", map[string]any{"kid": kid, "context": "x", "data": ""}, nil)
+	}
+	for range 12 {
+		sign(c.CreateKey("signing", "").KID)
+	}
+	sign(k.KID)
 	stale := dump(t, c.Device, id)
-	c.Must("challenge.sign", map[string]any{"kid": k.KID, "context": "x", "data": ""}, nil)
+	for range 17 {
+		sign(k.KID)
+	}
+	sign(c.CreateKey("signing", "").KID)
 	c.Close()
 
 	device := o.platform.Open(t, o.name)
 	original := dump(t, device, id)
-	if len(original) < 8 {
-		t.Fatalf("%d records, at least 8 wanted", len(original))
+	kinds := map[string]int{}
+	for _, r := range original {
+		kinds[r.Kind]++
+	}
+	for _, kind := range []string{"vault", "root", "commit", "index", "log", "key", "meta", "use"} {
+		if kinds[kind] == 0 {
+			t.Fatalf("no record of kind %s among %v", kind, kinds)
+		}
 	}
 	put := func(r store.Record, value []byte) {
 		t.Helper()
@@ -435,16 +450,32 @@ func testEveryRecordGuarded(t *testing.T, p Platform) {
 			t.Fatal(err)
 		}
 	}
+	intact, bad := everything(o, k.KID)
+	if bad {
+		t.Fatal("the vault is bad before anything was changed")
+	}
+	guarded := map[string]int{}
 	for i, r := range original {
 		for name, value := range tampered(r, original[(i+1)%len(original)], stale) {
 			put(r, value)
-			if !noticed(o, k.KID) {
+			seen, noticed := everything(o, k.KID)
+			switch {
+			case noticed:
+				guarded[r.Kind]++
+			case (r.Kind == "use" || r.Kind == "index") && seen == intact:
+				// Superseded: a newer version of it, or of all it knows, is kept with the root.
+			default:
 				t.Errorf("%s %s: %s was not noticed", r.Kind, r.ID, name)
 			}
 			put(r, r.Value)
 		}
 	}
-	if noticed(o, k.KID) {
+	for kind := range kinds {
+		if guarded[kind] == 0 {
+			t.Errorf("no change of a %s record was noticed", kind)
+		}
+	}
+	if again, bad := everything(o, k.KID); bad || again != intact {
 		t.Error("with everything put back the vault is not as it was")
 	}
 }
@@ -478,13 +509,12 @@ func tampered(r, other store.Record, stale []store.Record) map[string][]byte {
 	return changes
 }
 
-// noticed opens the vault and uses everything; it reports whether anything said
-// integrity, lost or not found. Nothing may succeed with other data.
-func noticed(o *Origin, kid string) bool {
+// everything opens the vault and reads all that there is. bad says that
+// something was integrity, lost or not found.
+func everything(o *Origin, kid string) (seen string, bad bool) {
 	o.t.Helper()
 	c := o.Connect()
 	defer c.Close()
-	bad := false
 	for _, call := range []struct {
 		method string
 		params any
@@ -494,21 +524,21 @@ func noticed(o *Origin, kid string) bool {
 		{"keys.get", map[string]any{"kid": kid}},
 		{"audit.entries", nil},
 		{"audit.export", map[string]any{"cursor": "0.2"}},
+		{"audit.verify", nil},
 	} {
-		f := c.Try(call.method, call.params, nil)
+		var result map[string]any
+		f := c.Try(call.method, call.params, &result)
 		switch {
 		case f == nil:
+			seen += fmt.Sprintln(call.method, result) // fmt prints maps in order of their keys
+			bad = bad || result["valid"] == false
 		case f.Code == api.Integrity || f.Code == api.NotFound:
 			bad = true
 		default:
 			o.t.Errorf("%s: %v", call.method, f)
 		}
 	}
-	var verdict api.AuditVerdict
-	if f := c.Try("audit.verify", nil, &verdict); f != nil || !verdict.Valid {
-		bad = true
-	}
-	return bad
+	return seen, bad
 }
 
 // refusing is a store that fails its next commits with an error, before or

@@ -11,8 +11,10 @@
 //	share             Uint8Array of 32 bytes
 //	marker            boolean
 //	release           { version, commit, measurement, wasm }, said by the loader
-//	send(text)        posts to the app
-//	serve(receive)    calls receive(text) for each request, or receive("", what is wrong)
+//	inbox, outbox     Uint8Array of api.MaxMessage bytes: requests, and a message to the app, in UTF-8
+//	send(length)      posts what is in the outbox
+//	serve(receive)    calls receive(lengths…) when as many requests are in the inbox, one behind the
+//	                  other; a negative length is one of malformations
 //	ask(id, json)     opens a dialog; dismiss(id) closes it
 //	answered(answer)  calls answer(id, confirmed) once the user has decided
 //	fail(code, why)   says that the enclave cannot start
@@ -25,6 +27,7 @@ import (
 	"encoding/json/jsontext"
 	"errors"
 	"fmt"
+	"sync"
 	"syscall/js"
 	"time"
 
@@ -69,9 +72,12 @@ func Run(ctx context.Context) error {
 
 // boot is what the glue hands over.
 type boot struct {
-	value js.Value
-	send  js.Value
-	share [32]byte
+	value         js.Value
+	inbox, outbox js.Value
+	send          js.Value
+	share         [32]byte
+
+	sending sync.Mutex // guards the outbox
 }
 
 func takeBoot() (*boot, error) {
@@ -82,7 +88,7 @@ func takeBoot() (*boot, error) {
 	if value.Type() != js.TypeObject {
 		return nil, errors.New("host: nothing was handed over; this program runs in the enclave's worker only")
 	}
-	b := &boot{value: value, send: value.Get("send")}
+	b := &boot{value: value, inbox: value.Get("inbox"), outbox: value.Get("outbox"), send: value.Get("send")}
 	share := jsbridge.GoBytes(value.Get("share"))
 	if len(share) != len(b.share) {
 		return nil, fmt.Errorf("host: share has %d bytes, wanted %d", len(share), len(b.share))
@@ -110,8 +116,13 @@ func (b *boot) config() enclave.Config {
 	}
 }
 
-// post sends one message to the app.
-func (b *boot) post(text []byte) { b.send.Invoke(string(text)) }
+// post sends one message of at most api.MaxMessage bytes to the app.
+func (b *boot) post(text []byte) {
+	b.sending.Lock()
+	defer b.sending.Unlock()
+	js.CopyBytesToJS(b.outbox, text)
+	b.send.Invoke(len(text))
+}
 
 // openDevice opens the browser's storage. Where it refuses (a private window,
 // lockdown mode, a newer release's database) the enclave starts all the same,
@@ -139,11 +150,21 @@ type handler interface {
 // serve announces the enclave and passes requests on.
 func serve(b *boot, h handler) {
 	receive := js.FuncOf(func(_ js.Value, args []js.Value) any {
-		if len(args) > 1 {
-			b.post(malformed(args[1].String()))
-			return nil
+		lengths, total := make([]int, len(args)), 0
+		for i := range args {
+			lengths[i] = args[i].Int()
+			total += max(0, lengths[i])
 		}
-		h.Handle([]byte(args[0].String()), b.post)
+		texts := make([]byte, total)
+		js.CopyBytesToGo(texts, b.inbox)
+		for _, n := range lengths {
+			if n < 0 {
+				b.post(malformed(malformations[-n-1]))
+				continue
+			}
+			h.Handle(texts[:n:n], b.post)
+			texts = texts[n:]
+		}
 		return nil
 	})
 	b.value.Call("serve", receive)
@@ -155,12 +176,19 @@ func ready(timings string, memory int) []byte {
 	return fmt.Appendf(nil, `{"event":"ready","data":{"timings":%s,"memory":%d}}`, timings, memory)
 }
 
+// malformations are what web/worker.js says with the lengths -1, -2 and -3.
+var malformations = []string{
+	"a string wanted",
+	fmt.Sprintf("at most %d bytes wanted", api.MaxMessage),
+	"well-formed text wanted (no lone surrogates)",
+}
+
 // malformed answers a message that is not text, or cannot be read as such; so
 // its id cannot be read, either.
 func malformed(wanted string) []byte {
 	message, err := jsontext.AppendQuote(nil, "message: "+wanted)
 	if err != nil {
-		panic(err) // the glue's sentences are ASCII
+		panic(err) // malformations are ASCII
 	}
 	return fmt.Appendf(nil, `{"id":0,"error":{"code":%q,"message":%s,"retryable":false,"details":{"member":""}}}`, api.InvalidRequest, message)
 }

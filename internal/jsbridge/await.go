@@ -11,7 +11,7 @@ import (
 // then(p, onValue, onError) is Promise.prototype.then called on p. It throws
 // unless p is a real promise, and a real promise settles exactly once, which
 // is what lets waiters be used again.
-var then = Bind(js.Global().Get("Function").Get("prototype").Get("call"), promise.Get("prototype").Get("then"))
+var then = Method("Promise", "then")
 
 var promiseAll = Bind(promise.Get("all"), promise)
 
@@ -97,23 +97,45 @@ func (w *waiter) keep() {
 	w.onError.Release()
 }
 
-// Await waits for a promise. When ctx is done first it returns its cause; the
-// promise goes on, and what it yields is dropped.
-// It must not be called from a js.FuncOf callback, nor inside a testing/synctest bubble.
-func Await(ctx context.Context, p js.Value) (js.Value, error) {
+// Pending is a promise that is being waited for. Exactly one of Wait and Drop
+// must be called, once.
+type Pending struct{ w *waiter }
+
+// Start begins to wait for a promise.
+// It must not be called inside a testing/synctest bubble.
+func Start(p js.Value) (Pending, error) {
 	w := newWaiter()
 	if _, err := Invoke(then, p, w.onValue, w.onError); err != nil {
 		w.release()
-		return js.Undefined(), err
+		return Pending{}, err
 	}
+	return Pending{w}, nil
+}
+
+// Wait returns what the promise yields. When ctx is done first it returns its
+// cause; the promise goes on, and what it yields is dropped.
+// It must not be called from a js.FuncOf callback.
+func (p Pending) Wait(ctx context.Context) (js.Value, error) {
 	select {
-	case s := <-w.done:
-		w.release()
+	case s := <-p.w.done:
+		p.w.release()
 		return s.value, s.err
 	case <-ctx.Done():
-		w.abandon()
+		p.w.abandon()
 		return js.Undefined(), context.Cause(ctx)
 	}
+}
+
+// Drop gives up on the promise.
+func (p Pending) Drop() { p.w.abandon() }
+
+// Await is Start and Wait.
+func Await(ctx context.Context, p js.Value) (js.Value, error) {
+	pending, err := Start(p)
+	if err != nil {
+		return js.Undefined(), err
+	}
+	return pending.Wait(ctx)
 }
 
 // CallAwait calls a method that returns a promise, and waits for it.

@@ -9,14 +9,10 @@ package jsbridge
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"syscall/js"
 )
 
-var (
-	uint8Array = js.Global().Get("Uint8Array")
-	promise    = js.Global().Get("Promise")
-)
+var promise = js.Global().Get("Promise")
 
 // Error is a JavaScript exception or rejection. Name is the DOMException's
 // name ("QuotaExceededError"), which is what callers branch on.
@@ -49,36 +45,6 @@ func text(v js.Value, otherwise string) string {
 	}
 	return otherwise
 }
-
-// Bytes copies b into a new Uint8Array.
-func Bytes(b []byte) js.Value {
-	a := uint8Array.New(len(b))
-	js.CopyBytesToJS(a, b)
-	return a
-}
-
-// GoBytes copies a Uint8Array or an ArrayBuffer into Go memory.
-func GoBytes(v js.Value) []byte {
-	if !v.InstanceOf(uint8Array) {
-		v = uint8Array.New(v)
-	}
-	b := make([]byte, v.Get("byteLength").Int())
-	js.CopyBytesToGo(b, v)
-	return b
-}
-
-// AppendBytes appends the contents of a Uint8Array or an ArrayBuffer to dst.
-func AppendBytes(dst []byte, v js.Value) []byte {
-	view := uint8Array.New(v)
-	at, n := len(dst), view.Length()
-	dst = slices.Grow(dst, n)[:at+n]
-	js.CopyBytesToGo(dst[at:], view)
-	return dst
-}
-
-// Bind returns fn with its this fixed, so that [Invoke] needs no look-up by
-// name: for hot paths.
-func Bind(fn, this js.Value) js.Value { return fn.Call("bind", this) }
 
 // Call calls a method and turns a thrown exception into an error.
 func Call(v js.Value, method string, args ...any) (result js.Value, err error) {

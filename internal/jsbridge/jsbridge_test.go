@@ -132,17 +132,59 @@ func TestThrown(t *testing.T) {
 func TestBytes(t *testing.T) {
 	for _, b := range [][]byte{{}, {1}, bytes.Repeat([]byte{1, 2, 3}, 50_000)} {
 		array := Bytes(b)
-		for _, v := range []js.Value{array, array.Get("buffer")} {
+		buffer := array.Get("buffer")
+		for _, v := range []js.Value{array, buffer} {
 			if got := GoBytes(v); !bytes.Equal(got, b) {
 				t.Errorf("%d bytes come back as %d", len(b), len(got))
 			}
-			if got := AppendBytes([]byte("head"), v); !bytes.Equal(got, append([]byte("head"), b...)) {
-				t.Errorf("%d bytes appended as %d", len(b), len(got)-4)
-			}
+		}
+		if got := AppendBytes([]byte("head"), buffer); !bytes.Equal(got, append([]byte("head"), b...)) {
+			t.Errorf("%d bytes appended as %d", len(b), len(got)-4)
 		}
 	}
 	part := Bytes([]byte("0123456789")).Call("subarray", 3, 6)
-	if got := AppendBytes(nil, part); string(got) != "345" {
+	if got := GoBytes(part); string(got) != "345" {
 		t.Errorf("part of an array comes back as %q", got)
+	}
+	for _, v := range []js.Value{js.Undefined(), js.Null(), js.ValueOf("x"), part.Get("buffer")} {
+		if IsBytes(v) {
+			t.Errorf("%v is taken for a Uint8Array", v)
+		}
+	}
+}
+
+// TestScratch: what is lent has the bytes and the length that were asked for,
+// also after many others.
+func TestScratch(t *testing.T) {
+	var s Scratch
+	for round := range 3 {
+		for n := range 2 * maxScratch {
+			b := bytes.Repeat([]byte{byte(n + round)}, n)
+			if got := GoBytes(s.Lend(b)); !bytes.Equal(got, b) {
+				t.Fatalf("round %d: %d bytes lent as %d", round, n, len(got))
+			}
+		}
+	}
+	if !s.Lend([]byte{1, 2}).Equal(s.Lend([]byte{3, 4})) {
+		t.Error("a length is made anew each time")
+	}
+}
+
+// TestMembers compares with what a look-up by name gives.
+func TestMembers(t *testing.T) {
+	array := Bytes([]byte("abc"))
+	buffer := array.Get("buffer")
+	if got := Method("ArrayBuffer", "slice").Invoke(buffer, 1); got.Get("byteLength").Int() != 2 {
+		t.Errorf("slice: %d bytes", got.Get("byteLength").Int())
+	}
+	if got := Getter("ArrayBuffer", "byteLength").Invoke(buffer).Int(); got != 3 {
+		t.Errorf("byteLength %d", got)
+	}
+	controller := js.Global().Get("AbortController").New()
+	handler := js.FuncOf(func(js.Value, []js.Value) any { return nil })
+	defer handler.Release()
+	Setter("AbortSignal", "onabort").Invoke(controller.Get("signal"), handler)
+	if !controller.Get("signal").Get("onabort").Equal(handler.Value) {
+		t.Error("a handler that was set is not there")
 	}
 }

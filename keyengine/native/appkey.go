@@ -66,20 +66,36 @@ func (e *Engine) Sign(ctx context.Context, key keyengine.PrivateKey, message []b
 	if err := done(ctx); err != nil {
 		return nil, err
 	}
+	s, err := e.StartSign(key, message)
+	if err != nil {
+		return nil, err
+	}
+	return s.Wait(ctx)
+}
+
+// StartSign has nothing to wait for: it signs.
+func (e *Engine) StartSign(key keyengine.PrivateKey, message []byte) (keyengine.Signing, error) {
 	k, err := asPrivate(key, keyengine.ES256, keyengine.EdDSA)
 	if err != nil {
 		return nil, err
 	}
 	if k.alg == keyengine.EdDSA {
-		return ed25519.Sign(k.eddsa, message), nil
+		return signed(ed25519.Sign(k.eddsa, message)), nil
 	}
 	digest := sha256.Sum256(message)
 	der, err := k.es256.Sign(nil, digest[:], crypto.SHA256)
 	if err != nil {
 		return nil, err
 	}
-	return fixedSize(der)
+	raw, err := fixedSize(der)
+	return signed(raw), err
 }
+
+type signed []byte
+
+func (s signed) Wait(ctx context.Context) ([]byte, error) { return s, done(ctx) }
+
+func (signed) Drop() {}
 
 // fixedSize turns an ECDSA-Sig-Value (RFC 3279 section 2.2.3) into r ‖ s (RFC 7518 section 3.4).
 func fixedSize(der []byte) ([]byte, error) {

@@ -100,15 +100,9 @@ func (e *Engine) Seal(ctx context.Context, ops ...keyengine.SealOp) ([][]byte, e
 			return nil, err
 		}
 	}
-	promises := make([]any, len(ops))
-	for i := range ops {
-		op := &ops[i]
-		p, err := jsbridge.Invoke(e.fn.encrypt,
-			e.gcmParams(op.Nonce[:], op.AAD), op.Key.(*aeadKey).handle, jsbridge.Bytes(op.Plaintext))
-		if err != nil {
-			return nil, fail("sealing", err)
-		}
-		promises[i] = p
+	promises, err := e.encryptAll(ops)
+	if err != nil {
+		return nil, fail("sealing", err)
 	}
 	results, err := all(ctx, promises)
 	if err != nil {
@@ -119,6 +113,21 @@ func (e *Engine) Seal(ctx context.Context, ops ...keyengine.SealOp) ([][]byte, e
 		out[i] = sealed(ops[i].Nonce[:], results(i), len(ops[i].Plaintext))
 	}
 	return out, nil
+}
+
+func (e *Engine) encryptAll(ops []keyengine.SealOp) ([]any, error) {
+	e.hot.Lock()
+	defer e.hot.Unlock()
+	promises := make([]any, len(ops))
+	for i := range ops {
+		op := &ops[i]
+		p, err := jsbridge.Invoke(e.fn.encrypt, e.hot.gcm(op.Nonce[:], op.AAD), op.Key.(*aeadKey).handle, e.hot.data.Lend(op.Plaintext))
+		if err != nil {
+			return nil, err
+		}
+		promises[i] = p
+	}
+	return promises, nil
 }
 
 // Open opens all ops in one round trip, all or none.
@@ -136,15 +145,9 @@ func (e *Engine) Open(ctx context.Context, ops ...keyengine.OpenOp) ([][]byte, e
 			return nil, &keyengine.OpenError{Index: i}
 		}
 	}
-	promises := make([]any, len(ops))
-	for i := range ops {
-		op := &ops[i]
-		nonce, body, _ := form.Split(op.Sealed)
-		p, err := jsbridge.Invoke(e.fn.decrypt, e.gcmParams(nonce, op.AAD), op.Key.(*aeadKey).handle, jsbridge.Bytes(body))
-		if err != nil {
-			return nil, fail("opening", err)
-		}
-		promises[i] = p
+	promises, err := e.decryptAll(ops)
+	if err != nil {
+		return nil, fail("opening", err)
 	}
 	results, err := all(ctx, promises)
 	if err != nil {
@@ -156,6 +159,22 @@ func (e *Engine) Open(ctx context.Context, ops ...keyengine.OpenOp) ([][]byte, e
 		out[i] = jsbridge.AppendBytes(make([]byte, 0, n), results(i))
 	}
 	return out, nil
+}
+
+func (e *Engine) decryptAll(ops []keyengine.OpenOp) ([]any, error) {
+	e.hot.Lock()
+	defer e.hot.Unlock()
+	promises := make([]any, len(ops))
+	for i := range ops {
+		op := &ops[i]
+		nonce, body, _ := form.Split(op.Sealed)
+		p, err := jsbridge.Invoke(e.fn.decrypt, e.hot.gcm(nonce, op.AAD), op.Key.(*aeadKey).handle, e.hot.data.Lend(body))
+		if err != nil {
+			return nil, err
+		}
+		promises[i] = p
+	}
+	return promises, nil
 }
 
 // all waits for the promises, and returns their values by index.

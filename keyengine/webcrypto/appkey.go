@@ -164,6 +164,15 @@ func (e *Engine) Sign(ctx context.Context, key keyengine.PrivateKey, message []b
 	if err := done(ctx); err != nil {
 		return nil, err
 	}
+	s, err := e.StartSign(key, message)
+	if err != nil {
+		return nil, err
+	}
+	return s.Wait(ctx)
+}
+
+// StartSign begins a round trip.
+func (e *Engine) StartSign(key keyengine.PrivateKey, message []byte) (keyengine.Signing, error) {
 	k, err := asPrivate(key)
 	if err != nil {
 		return nil, err
@@ -175,7 +184,23 @@ func (e *Engine) Sign(ctx context.Context, key keyengine.PrivateKey, message []b
 	if err := e.checkMessage(k.alg, message); err != nil {
 		return nil, err
 	}
-	result, err := jsbridge.InvokeAwait(ctx, e.fn.sign, params, k.handle, jsbridge.Bytes(message))
+	e.hot.Lock()
+	p, err := jsbridge.Invoke(e.fn.sign, params, k.handle, e.hot.data.Lend(message))
+	e.hot.Unlock()
+	if err != nil {
+		return nil, fail("signing", err)
+	}
+	pending, err := jsbridge.Start(p)
+	if err != nil {
+		return nil, fail("signing", err)
+	}
+	return signing{pending}, nil
+}
+
+type signing struct{ jsbridge.Pending }
+
+func (s signing) Wait(ctx context.Context) ([]byte, error) {
+	result, err := s.Pending.Wait(ctx)
 	if err != nil {
 		return nil, fail("signing", err)
 	}

@@ -5,6 +5,7 @@ package webcrypto
 import (
 	"crypto/rand"
 	"fmt"
+	"sync"
 	"syscall/js"
 
 	"github.com/kms-enclave/kms-enclave/internal/jsbridge"
@@ -101,9 +102,7 @@ func sameUsages(usages js.Value) bool {
 	return true
 }
 
-// gcmParams returns AesGcmParams with a tag of 128 bits. The object and the arrays
-// in it are new each time: nothing promises that a browser reads a nonce
-// before the call returns.
+// gcmParams returns AesGcmParams with a tag of 128 bits.
 func (e *Engine) gcmParams(nonce, aad []byte) js.Value {
 	p := e.createObject.Invoke(e.gcm)
 	p.Set("iv", jsbridge.Bytes(nonce))
@@ -111,6 +110,39 @@ func (e *Engine) gcmParams(nonce, aad []byte) js.Value {
 		p.Set("additionalData", jsbridge.Bytes(aad))
 	}
 	return p
+}
+
+// hot holds what calls of Sign, Seal and Open pass to SubtleCrypto, made once
+// and used again: every method copies its arguments before it returns.
+type hot struct {
+	sync.Mutex
+	params        js.Value // AesGcmParams with iv and additionalData
+	plain         js.Value // AesGcmParams with iv
+	iv            js.Value // of both
+	aad           js.Value // what params has for additionalData
+	set, aadName  js.Value // Reflect.set, "additionalData"
+	aadData, data jsbridge.Scratch
+}
+
+func (h *hot) init() {
+	h.iv = jsbridge.Bytes(make([]byte, keyengine.NonceSize))
+	h.params = js.ValueOf(map[string]any{"name": "AES-GCM", "iv": h.iv})
+	h.plain = js.ValueOf(map[string]any{"name": "AES-GCM", "iv": h.iv})
+	h.set = js.Global().Get("Reflect").Get("set")
+	h.aadName = js.ValueOf("additionalData")
+}
+
+// gcm returns AesGcmParams that are valid until the next call; h is locked.
+func (h *hot) gcm(nonce, aad []byte) js.Value {
+	js.CopyBytesToJS(h.iv, nonce)
+	if len(aad) == 0 {
+		return h.plain
+	}
+	if a := h.aadData.Lend(aad); !a.Equal(h.aad) {
+		h.aad = a
+		h.set.Invoke(h.params, h.aadName, a)
+	}
+	return h.params
 }
 
 // hkdfParams returns HkdfParams.

@@ -55,6 +55,7 @@ type Engine struct {
 	formats formats
 	usages  usages
 
+	hot       hot
 	webKitGTK bool // see checkMessage
 
 	mu        sync.Mutex
@@ -111,6 +112,7 @@ func New() (*Engine, error) {
 		},
 		webKitGTK: isWebKitGTK(),
 	}
+	e.hot.init()
 	ed25519 := js.ValueOf(map[string]any{"name": "Ed25519"})
 	e.application = map[keyengine.Alg]application{
 		keyengine.ES256: {

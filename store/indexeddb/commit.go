@@ -17,13 +17,13 @@ import (
 // The read that the precondition needs and all writes are requested at once.
 // Requests of a transaction run in order, and it cannot complete before the
 // read's success event has been handled; there the value is compared, and the
-// transaction aborted if it is not the expected one. So the comparison costs no
-// round trip of its own.
+// transaction committed, or aborted if it is not the expected one. So the
+// comparison costs no round trip of its own.
 func (db *DB) Commit(ctx context.Context, b store.Batch) error {
 	if err := b.Check(); err != nil {
 		return err
 	}
-	w, err := prepare(&b)
+	w, err := db.prepare(&b)
 	if err != nil {
 		return err
 	}
@@ -32,16 +32,18 @@ func (db *DB) Commit(ctx context.Context, b store.Batch) error {
 		return err
 	}
 	t := watch(tx)
-	objects := tx.Call("objectStore", recordStore)
-	request, err := jsbridge.Call(objects, "get", key(b.Vault, b.Expect.Name))
+	objects := idb().objectStore.Invoke(tx, recordStore)
+	request, err := jsbridge.Invoke(idb().get, objects, db.key(b.Vault, b.Expect.Name))
 	if err == nil {
 		t.onSuccess = func() (enough bool, err error) {
-			if !holds(request.Get("result"), b.Expect.Value) {
+			if !holds(idb().result.Invoke(request), b.Expect.Value) {
 				return false, store.ErrConflict
 			}
-			return false, nil
+			// Everything has been asked for: the writes' own events need not be waited for.
+			_, err = jsbridge.Invoke(idb().commit, tx)
+			return false, err
 		}
-		request.Set("onsuccess", t.handler)
+		t.listen(request)
 		err = w.issue(tx, objects)
 	}
 	if err != nil {
@@ -69,30 +71,20 @@ type writes struct {
 
 type write struct{ value, key js.Value }
 
-func prepare(b *store.Batch) (*writes, error) {
+func (db *DB) prepare(b *store.Batch) (*writes, error) {
 	w := &writes{}
-	names := make([]store.Name, 0, len(b.Delete)+len(b.Put)+len(b.Handles))
-	names = append(names, b.Delete...)
-	for i := range b.Put {
-		names = append(names, b.Put[i].Name)
-	}
-	for i := range b.Handles {
-		names = append(names, b.Handles[i].Name)
-	}
-	keys, next := keys(b.Vault, names), 0
-	key := func() js.Value { next++; return keys.Index(next - 1) }
-	for range b.Delete {
-		w.deletes = append(w.deletes, key())
+	for _, n := range b.Delete {
+		w.deletes = append(w.deletes, db.key(b.Vault, n))
 	}
 	for i := range b.Put {
-		w.puts = append(w.puts, write{jsbridge.Bytes(b.Put[i].Value), key()})
+		w.puts = append(w.puts, write{jsbridge.Bytes(b.Put[i].Value), db.key(b.Vault, b.Put[i].Name)})
 	}
 	for i := range b.Handles {
 		value, ok := b.Handles[i].Value.(js.Value)
 		if !ok {
 			return nil, fmt.Errorf("handle %s: %T, a JavaScript value wanted", b.Handles[i].Kind, b.Handles[i].Value)
 		}
-		w.handles = append(w.handles, write{value, key()})
+		w.handles = append(w.handles, write{value, db.key(b.Vault, b.Handles[i].Name)})
 	}
 	if b.Clear {
 		w.clear = wholeVault(b.Vault)
@@ -117,7 +109,7 @@ func (w *writes) touchesHandles() bool {
 func (w *writes) issue(tx, records js.Value) error {
 	handles := js.Undefined()
 	if w.touchesHandles() {
-		handles = tx.Call("objectStore", handleStore)
+		handles = idb().objectStore.Invoke(tx, handleStore)
 	}
 	if !w.clear.IsUndefined() {
 		if err := remove(w.clear, records, handles); err != nil {
@@ -136,16 +128,16 @@ func (w *writes) issue(tx, records js.Value) error {
 }
 
 func remove(what, records, handles js.Value) error {
-	if _, err := jsbridge.Call(records, "delete", what); err != nil {
+	if _, err := jsbridge.Invoke(idb().delete, records, what); err != nil {
 		return err
 	}
-	_, err := jsbridge.Call(handles, "delete", what)
+	_, err := jsbridge.Invoke(idb().delete, handles, what)
 	return err
 }
 
 func put(objects js.Value, writes []write) error {
 	for _, w := range writes {
-		if _, err := jsbridge.Call(objects, "put", w.value, w.key); err != nil {
+		if _, err := jsbridge.Invoke(idb().put, objects, w.value, w.key); err != nil {
 			return err
 		}
 	}

@@ -45,6 +45,7 @@ type DB struct {
 	connection js.Value // undefined while there is none
 	events     js.Func  // of the connection: close and versionchange
 	refused    error    // why there is no connection any more, for good
+	keys       map[singular]js.Value
 
 	durability func() store.Durability
 }
@@ -158,7 +159,7 @@ func (db *DB) begin(ctx context.Context, objects, mode, options js.Value) (js.Va
 		if err != nil {
 			return js.Undefined(), err
 		}
-		tx, err := jsbridge.Call(connection, "transaction", objects, mode, options)
+		tx, err := jsbridge.Invoke(idb().transaction, connection, objects, mode, options)
 		if err == nil {
 			return tx, nil
 		}

@@ -113,7 +113,7 @@ func openTest(t *testing.T) *DB {
 func plant(t *testing.T, db *DB, objects js.Value, n store.Name, value any) {
 	t.Helper()
 	tx := db.connection.Call("transaction", objects, "readwrite")
-	tx.Call("objectStore", objects).Call("put", value, key(vault, n))
+	tx.Call("objectStore", objects).Call("put", value, makeKey(vault, n))
 	await(t, tx, "complete", "abort")
 }
 

@@ -13,26 +13,36 @@ import (
 )
 
 var (
-	json       = js.Global().Get("JSON")
-	keyRange   = js.Global().Get("IDBKeyRange")
-	uint8Array = js.Global().Get("Uint8Array")
+	json     = js.Global().Get("JSON")
+	keyRange = js.Global().Get("IDBKeyRange")
 )
 
-// keys makes the keys of several names in two crossings into JavaScript instead
-// of eight per name. Names are printable ASCII, for which Go's quoting is JSON's.
-func keys(vault string, names []store.Name) js.Value {
-	text := []byte{'['}
-	for i, n := range names {
-		if i > 0 {
-			text = append(text, ',')
-		}
-		text = appendKey(text, vault, n)
+// key makes the key of one name. Names are printable ASCII, for which Go's
+// quoting is JSON's. Keys of singular records, which have the id "-", are kept:
+// every commit asks for them.
+func (db *DB) key(vault string, n store.Name) js.Value {
+	if n.ID != "-" {
+		return makeKey(vault, n)
 	}
-	return json.Call("parse", string(append(text, ']')))
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	full := singular{vault, n.Kind}
+	k, ok := db.keys[full]
+	if !ok {
+		if db.keys == nil || len(db.keys) == maxKeys {
+			db.keys = map[singular]js.Value{}
+		}
+		k = makeKey(vault, n)
+		db.keys[full] = k
+	}
+	return k
 }
 
-// key makes the key of one name.
-func key(vault string, n store.Name) js.Value {
+type singular struct{ vault, kind string }
+
+const maxKeys = 64
+
+func makeKey(vault string, n store.Name) js.Value {
 	return json.Call("parse", string(appendKey(nil, vault, n)))
 }
 
@@ -98,10 +108,8 @@ func value(v js.Value) []byte {
 	switch {
 	case v.IsUndefined():
 		return nil
-	case !v.InstanceOf(uint8Array):
+	case !jsbridge.IsBytes(v):
 		return []byte{}
 	}
-	b := make([]byte, v.Get("byteLength").Int())
-	js.CopyBytesToGo(b, v)
-	return b
+	return jsbridge.GoBytes(v)
 }

@@ -16,12 +16,11 @@ func (db *DB) Get(ctx context.Context, vault string, names ...store.Name) ([][]b
 	if err := store.CheckNames(vault, names); err != nil || len(names) == 0 {
 		return nil, err
 	}
-	keys := keys(vault, names)
 	results, err := db.read(ctx, recordStore, func(objects js.Value) ([]js.Value, error) {
 		requests := make([]js.Value, len(names))
 		for i := range requests {
 			var err error
-			if requests[i], err = jsbridge.Call(objects, "get", keys.Index(i)); err != nil {
+			if requests[i], err = jsbridge.Invoke(idb().get, objects, db.key(vault, names[i])); err != nil {
 				return nil, err
 			}
 		}
@@ -42,13 +41,13 @@ func (db *DB) Handle(ctx context.Context, vault string, name store.Name) (any, e
 	if err := store.CheckNames(vault, []store.Name{name}); err != nil {
 		return nil, err
 	}
-	key := key(vault, name)
+	key := db.key(vault, name)
 	results, err := db.read(ctx, handleStore, func(objects js.Value) ([]js.Value, error) {
-		found, err := jsbridge.Call(objects, "getKey", key)
+		found, err := jsbridge.Invoke(idb().getKey, objects, key)
 		if err != nil {
 			return nil, err
 		}
-		value, err := jsbridge.Call(objects, "get", key)
+		value, err := jsbridge.Invoke(idb().get, objects, key)
 		return []js.Value{found, value}, err
 	})
 	switch {
@@ -83,11 +82,11 @@ func (db *DB) scan(ctx context.Context, vault string, r store.Range) ([]store.Re
 		return nil, err
 	}
 	results, err := db.read(ctx, recordStore, func(objects js.Value) ([]js.Value, error) {
-		keys, err := jsbridge.Call(objects, "getAllKeys", bound, r.Limit)
+		keys, err := jsbridge.Invoke(idb().getAllKeys, objects, bound, r.Limit)
 		if err != nil {
 			return nil, err
 		}
-		values, err := jsbridge.Call(objects, "getAll", bound, r.Limit)
+		values, err := jsbridge.Invoke(idb().getAll, objects, bound, r.Limit)
 		return []js.Value{keys, values}, err
 	})
 	if err != nil {
@@ -114,13 +113,13 @@ func (db *DB) scanBack(ctx context.Context, vault string, r store.Range) ([]stor
 	t := watch(tx)
 	keys := js.Global().Get("Array").New()
 	var values []js.Value
-	request, err := jsbridge.Call(tx.Call("objectStore", recordStore), "openCursor", bound, "prev")
+	request, err := jsbridge.Call(idb().objectStore.Invoke(tx, recordStore), "openCursor", bound, "prev")
 	if err != nil {
 		t.abort(platformError(err))
 		return nil, t.wait(ctx)
 	}
 	t.onSuccess = func() (enough bool, err error) {
-		cursor := request.Get("result")
+		cursor := idb().result.Invoke(request)
 		if !cursor.Truthy() {
 			return true, nil
 		}
@@ -131,7 +130,7 @@ func (db *DB) scanBack(ctx context.Context, vault string, r store.Range) ([]stor
 		_, err = jsbridge.Call(cursor, "continue")
 		return false, err
 	}
-	request.Set("onsuccess", t.handler)
+	t.listen(request)
 	if err := t.wait(ctx); err != nil {
 		return nil, err
 	}
@@ -160,18 +159,18 @@ func (db *DB) read(ctx context.Context, objects js.Value, issue func(objects js.
 	}
 	t := watch(tx)
 	t.onSuccess = func() (bool, error) { return true, nil }
-	requests, err := issue(tx.Call("objectStore", objects))
+	requests, err := issue(idb().objectStore.Invoke(tx, objects))
 	if err != nil {
 		t.abort(platformError(err))
 		return nil, t.wait(ctx)
 	}
-	requests[len(requests)-1].Set("onsuccess", t.handler)
+	t.listen(requests[len(requests)-1])
 	if err := t.wait(ctx); err != nil {
 		return nil, err
 	}
 	results := make([]js.Value, len(requests))
 	for i, r := range requests {
-		results[i] = r.Get("result")
+		results[i] = idb().result.Invoke(r)
 	}
 	return results, nil
 }

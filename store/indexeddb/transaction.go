@@ -9,14 +9,12 @@ import (
 	"github.com/kms-enclave/kms-enclave/internal/jsbridge"
 )
 
-// transaction waits for the events of one IDBTransaction. One js.Func serves
-// them all: each crossing from JavaScript into Go costs more than reading the
-// event's type.
+// transaction waits for the events of one IDBTransaction.
 type transaction struct {
-	tx       js.Value
-	handler  js.Func
-	done     chan error
-	finished bool // done has been told; js/wasm runs one goroutine at a time
+	tx        js.Value
+	listeners *listeners
+	done      chan error
+	finished  bool // done has been told; js/wasm runs one goroutine at a time
 
 	// onSuccess runs on each success event that is listened for, inside the
 	// event, where the transaction is active. It reports whether the transaction
@@ -24,45 +22,81 @@ type transaction struct {
 	onSuccess func() (enough bool, err error)
 }
 
+// listeners are the event handlers of one transaction at a time. Making them
+// costs more than the requests, so they are used again.
+type listeners struct {
+	success, complete, abort js.Func
+	of                       *transaction
+}
+
+// idle holds listeners that nothing calls any more. js/wasm runs one goroutine at a time.
+var idle []*listeners
+
+// maxIdle bounds them; so many transactions at once are rare.
+const maxIdle = 16
+
+func newListeners() *listeners {
+	if n := len(idle); n > 0 {
+		l := idle[n-1]
+		idle = idle[:n-1]
+		return l
+	}
+	l := &listeners{}
+	event := func(handle func()) js.Func {
+		return js.FuncOf(func(js.Value, []js.Value) any { handle(); return nil })
+	}
+	l.success = event(func() { l.of.succeeded() })
+	l.complete = event(func() { l.of.finish(nil) })
+	l.abort = event(func() { l.of.finish(transactionError(l.of.tx)) })
+	return l
+}
+
+func (l *listeners) free() {
+	l.of = nil
+	if len(idle) < maxIdle {
+		idle = append(idle, l)
+		return
+	}
+	l.success.Release()
+	l.complete.Release()
+	l.abort.Release()
+}
+
 // watch begins to wait; the caller has not returned to the event loop yet.
 func watch(tx js.Value) *transaction {
-	t := &transaction{tx: tx, done: make(chan error, 1)}
-	t.handler = js.FuncOf(func(_ js.Value, args []js.Value) any {
-		t.handle(args[0].Get("type").String())
-		return nil
-	})
-	tx.Set("oncomplete", t.handler)
-	tx.Set("onabort", t.handler)
+	t := &transaction{tx: tx, listeners: newListeners(), done: make(chan error, 1)}
+	t.listeners.of = t
+	idb().setComplete.Invoke(tx, t.listeners.complete)
+	idb().setAbort.Invoke(tx, t.listeners.abort)
 	return t
 }
 
-func (t *transaction) handle(event string) {
-	switch event {
-	case "complete":
+// listen calls onSuccess when the request succeeds.
+func (t *transaction) listen(request js.Value) { idb().setSuccess.Invoke(request, t.listeners.success) }
+
+func (t *transaction) succeeded() {
+	if t.finished {
+		return
+	}
+	enough, err := t.onSuccess()
+	if err != nil {
+		t.abort(err)
+	} else if enough {
+		t.detach()
 		t.finish(nil)
-	case "abort":
-		t.finish(transactionError(t.tx))
-	case "success":
-		enough, err := t.onSuccess()
-		if err != nil {
-			t.abort(err)
-		} else if enough {
-			t.detach()
-			t.finish(nil)
-		}
 	}
 }
 
 // detach stops listening to the transaction's end.
 func (t *transaction) detach() {
-	t.tx.Set("oncomplete", js.Null())
-	t.tx.Set("onabort", js.Null())
+	idb().setComplete.Invoke(t.tx, js.Null())
+	idb().setAbort.Invoke(t.tx, js.Null())
 }
 
 // finish reports the outcome; no event follows.
 func (t *transaction) finish(err error) {
 	t.finished = true
-	t.handler.Release()
+	t.listeners.free()
 	t.done <- err
 }
 
@@ -72,7 +106,7 @@ func (t *transaction) abort(reason error) {
 	if t.finished {
 		return
 	}
-	if _, err := jsbridge.Call(t.tx, "abort"); err == nil {
+	if _, err := jsbridge.Invoke(idb().abort, t.tx); err == nil {
 		t.detach()
 		t.finish(reason)
 	}
