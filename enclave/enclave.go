@@ -16,6 +16,7 @@ import (
 
 	"github.com/kms-enclave/kms-enclave/api"
 	"github.com/kms-enclave/kms-enclave/audit"
+	"github.com/kms-enclave/kms-enclave/internal/deadline"
 	"github.com/kms-enclave/kms-enclave/ledger"
 	"github.com/kms-enclave/kms-enclave/vault"
 )
@@ -32,13 +33,14 @@ var (
 
 // Enclave serves one connection.
 type Enclave struct {
-	cfg      Config
-	vaults   *vault.Manager
-	refusals refusals
-	ctx      context.Context
-	stop     context.CancelCauseFunc
-	running  sync.WaitGroup
-	crew     *crew[incoming]
+	cfg       Config
+	vaults    *vault.Manager
+	refusals  refusals
+	ctx       context.Context
+	stop      context.CancelCauseFunc
+	running   sync.WaitGroup
+	deadlines deadline.Group
+	crew      *crew[incoming]
 
 	mu      sync.Mutex
 	pending map[int64]context.CancelCauseFunc
@@ -63,7 +65,7 @@ func New(ctx context.Context, cfg Config) *Enclave {
 }
 
 func (e *Enclave) announce() {
-	ctx, cancel := context.WithTimeoutCause(e.ctx, machineTime, errTimeout)
+	ctx, cancel := e.deadlines.WithTimeout(e.ctx, machineTime, errTimeout)
 	defer cancel()
 	_, err := e.vaults.Current(ctx)
 	switch {
@@ -211,7 +213,7 @@ func (c *call) dispatch(params any) ([]byte, error) {
 			return nil, err
 		}
 	}
-	machine, cancel := context.WithTimeoutCause(c.ctx, machineTime, errTimeout)
+	machine, cancel := c.deadlines.WithTimeout(c.ctx, machineTime, errTimeout)
 	defer cancel()
 	c.ctx = machine
 	out, err := c.row.handle(c, params)

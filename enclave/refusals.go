@@ -1,7 +1,6 @@
 package enclave
 
 import (
-	"context"
 	"strconv"
 	"sync"
 	"time"
@@ -82,7 +81,7 @@ func (r *refusals) flush(wait time.Duration) {
 	r.counts, r.waiting, r.flushed = map[refusal]int{}, false, true
 	r.mu.Unlock()
 
-	ctx, cancel := context.WithTimeoutCause(r.enclave.ctx, machineTime, errTimeout)
+	ctx, cancel := r.enclave.deadlines.WithTimeout(r.enclave.ctx, machineTime, errTimeout)
 	defer cancel()
 	v, err := r.enclave.vaults.Current(ctx)
 	if err != nil {

@@ -37,12 +37,11 @@ func (tx *Tx) commit(ctx context.Context, handles []store.Handle, wait func() er
 	if err != nil {
 		return err
 	}
-	put := p.place(sealed)
-	root := put[len(put)-1].Value
+	number := encodeCommit(l.cfg.Anchor, tx.root.commit)
 	batch := store.Batch{
 		Vault:   l.cfg.Vault,
-		Expect:  store.Record{Name: rootName, Value: l.state.raw},
-		Put:     append(put, store.Record{Name: commitName, Value: encodeCommit(tx.root.commit)}),
+		Expect:  store.Record{Name: commitName, Value: l.state.commit},
+		Put:     append(p.place(sealed), store.Record{Name: commitName, Value: number}),
 		Handles: handles,
 		Delete:  p.deleted,
 	}
@@ -54,7 +53,7 @@ func (tx *Tx) commit(ctx context.Context, handles []store.Handle, wait func() er
 	}
 	markStored(p.index.top)
 	p.index.removed = nil
-	l.state.raw = root
+	l.state.commit = number
 	l.state.root, l.state.index = tx.root, p.index
 	l.remember(tx.writes, p.fingerprints)
 	return nil

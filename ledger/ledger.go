@@ -12,7 +12,8 @@
 //
 //	root   -          sealed: commit number, the largest time seen, the log's frontier and newest leaves,
 //	                  the index's top page, records that ride along (see root.go)
-//	commit -          the number of the newest commit, u64: a root that was put back alone is not that one
+//	commit -          which vault this is and the number of its newest commit: the precondition of the next
+//	                  one. A root that was put back alone is not of that commit
 //	index  <prefix>   the other pages of the index (see index.go)
 //	log    <seq>      sealed: a batch of consecutive leaves (see package audit); seq is its first, 16 hex digits
 //	other             the vault's records, sealed or plain as the Sealer says
@@ -53,6 +54,7 @@ import (
 	"time"
 
 	"github.com/kms-enclave/kms-enclave/audit"
+	"github.com/kms-enclave/kms-enclave/internal/deadline"
 	"github.com/kms-enclave/kms-enclave/keyengine"
 	"github.com/kms-enclave/kms-enclave/store"
 )
@@ -166,6 +168,8 @@ type Ledger struct {
 	ctx   context.Context
 	done  sync.WaitGroup
 
+	deadlines deadline.Group
+
 	// Of the worker goroutine only.
 	state *state
 	held  *heldLock // nil while there is nothing to do
@@ -173,10 +177,10 @@ type Ledger struct {
 
 // state is the newest committed state that this tab knows.
 type state struct {
-	raw   []byte // the stored root record: the precondition of the next commit
-	root  root
-	index index
-	cache map[store.Name]cached
+	commit []byte // the stored commit record: the precondition of the next commit
+	root   root
+	index  index
+	cache  map[store.Name]cached
 }
 
 type cached struct {
@@ -336,7 +340,7 @@ func (l *Ledger) run() {
 // sealed on the state this tab knows, which is the newest unless another tab is
 // at work, and then the commit notices.
 func (l *Ledger) serve(first *Submission) {
-	ctx, cancel := context.WithTimeoutCause(context.Background(), commitTimeout, ErrTimeout)
+	ctx, cancel := l.deadlines.WithTimeout(context.Background(), commitTimeout, ErrTimeout)
 	defer cancel()
 	batch := []*Submission{first}
 	for len(batch) < maxBatch {
@@ -402,7 +406,7 @@ var errNotReady = errors.New("ledger: an op is not ready")
 // mayWrite waits for what the ops record, and for the lock.
 // One that takes too long fails alone, and leaves the others time to be written.
 func (l *Ledger) mayWrite(ctx context.Context, batch []*Submission, outcome []error) (err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, commitTimeout/2, ErrTimeout)
+	ctx, cancel := l.deadlines.WithTimeout(ctx, commitTimeout/2, ErrTimeout)
 	defer cancel()
 	for i, s := range batch {
 		if outcome[i] != nil || s.asked || s.op.Ready == nil {
@@ -447,11 +451,11 @@ func finish(batch []*Submission, outcome []error, err error) {
 
 // refresh reports whether the state is the newest; if not, it has been read again.
 func (l *Ledger) refresh(ctx context.Context) (newest bool, err error) {
-	raw, err := l.cfg.Store.Get(ctx, l.cfg.Vault, rootName)
+	commit, err := l.cfg.Store.Get(ctx, l.cfg.Vault, commitName)
 	if err != nil {
 		return false, err
 	}
-	if bytes.Equal(raw[0], l.state.raw) {
+	if bytes.Equal(commit[0], l.state.commit) {
 		return true, nil
 	}
 	return false, l.reload(ctx)
@@ -476,10 +480,10 @@ func (l *Ledger) reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(commit, encodeCommit(parsed.commit)) {
+	if !bytes.Equal(commit, encodeCommit(l.cfg.Anchor, parsed.commit)) {
 		return &IntegrityError{What: fmt.Sprintf("root record: it is of commit %d, which is not the newest", parsed.commit)}
 	}
-	next := &state{raw: raw, root: *parsed, index: index{top: parsed.top, load: l.loadPage}, cache: map[store.Name]cached{}}
+	next := &state{commit: commit, root: *parsed, index: index{top: parsed.top, load: l.loadPage}, cache: map[store.Name]cached{}}
 	if old := l.state; old != nil {
 		if parsed.commit < old.root.commit {
 			return &IntegrityError{What: fmt.Sprintf("root record: commit %d after %d was seen", parsed.commit, old.root.commit)}

@@ -1,9 +1,6 @@
 package ledger
 
-import (
-	"context"
-	"time"
-)
+import "time"
 
 // heldLock is the vault's lock, held or asked for. A nil *heldLock is no lock.
 type heldLock struct {
@@ -28,7 +25,7 @@ func (l *Ledger) lock() *heldLock {
 	h := &heldLock{done: make(chan struct{})}
 	go func() {
 		defer close(h.done)
-		ctx, cancel := context.WithTimeoutCause(l.ctx, commitTimeout, ErrTimeout)
+		ctx, cancel := l.deadlines.WithTimeout(l.ctx, commitTimeout, ErrTimeout)
 		defer cancel()
 		h.unlock, h.err = l.cfg.Store.Lock(ctx, l.cfg.Vault)
 		h.since = time.Now()

@@ -58,7 +58,13 @@ func DecodePlain(stored []byte) ([]byte, error) {
 	return stored[1:], nil
 }
 
-func encodeCommit(n uint64) []byte { return encodePlain(binary.BigEndian.AppendUint64(nil, n)) }
+// encodeCommit returns the stored commit record: format:u8=1 ‖ SHA-256 of the
+// anchor ‖ number:u64.
+func encodeCommit(anchor store.Record, number uint64) []byte {
+	sum := sha256.Sum256(anchor.Value)
+	b := append(make([]byte, 0, 1+hashSize+8), formatVersion)
+	return binary.BigEndian.AppendUint64(append(b, sum[:]...), number)
+}
 
 func describe(name store.Name) string { return name.Kind + " record " + name.ID }
 
