@@ -143,7 +143,8 @@ type Engine interface {
 	// used again when it has.
 	StartSign(key PrivateKey, message []byte) (Signing, error)
 	// Verify reports whether signature is alg's signature of message by the
-	// raw public key. A malformed signature is false; a malformed key is ErrPublicKey.
+	// raw public key. A malformed signature is false; a malformed key is
+	// ErrPublicKey, but for a y-coordinate without an x, by which nothing verifies.
 	Verify(ctx context.Context, alg Alg, public, message, signature []byte) (bool, error)
 	// Agree returns length bytes of HKDF-SHA-256(ikm = X25519(key, peer), salt, info).
 	// ErrPublicKey if the peer's key is malformed or the shared point is zero

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/kms-enclave/kms-enclave/store"
 )
 
 // pages is a store of index pages for tests.
@@ -181,6 +183,12 @@ func FuzzPage(f *testing.F) {
 
 func FuzzRoot(f *testing.F) {
 	f.Add(appendRoot(nil, &root{commit: 3, time: 4, allowance: 5, refilled: 6}, appendLeaf(nil, nil)))
+	full := &root{commit: 3, time: 4, tail: [][]byte{[]byte("leaf"), []byte("another")}}
+	full.frontier.Append([32]byte{1})
+	full.frontier.Append([32]byte{2})
+	full.frontier.Append([32]byte{3})
+	full.riders = []rider{{name: store.Name{Kind: "use", ID: "a"}, plain: []byte{1}}, {name: store.Name{Kind: "use", ID: "b"}, plain: []byte{2}}}
+	f.Add(appendRoot(nil, full, appendLeaf(nil, []indexEntry{{hash{1}, hash{2}}})))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := parseRoot(b)
 		if err != nil {

@@ -43,6 +43,8 @@ export interface Launch {
   /** SHA-384 of the loader, 96 hexadecimal digits. With a pin: compared with it. */
   readonly measurement: string;
   readonly timings: Timings;
+  /** Bytes of WebAssembly memory that the worker had when it was ready; 0 if it did not say. */
+  readonly memory: number;
 }
 
 /** Milliseconds from the start of the launch to the end of each step. */

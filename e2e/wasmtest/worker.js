@@ -1,5 +1,8 @@
 // Runs a Go test binary in a dedicated worker. It is appended to Go's wasm_exec.js.
 "use strict";
+let ended = false;
+// Timers and requests that the program left behind call back into what is no more.
+self.addEventListener("error", (event) => ended && event.preventDefault());
 self.onmessage = async ({ data: { module, args, env } }) => {
   const utf8 = new TextDecoder();
   globalThis.fs.writeSync = (_, bytes) => {
@@ -11,7 +14,7 @@ self.onmessage = async ({ data: { module, args, env } }) => {
     let code = 0;
     go.argv = ["test", ...args];
     go.env = env;
-    go.exit = (n) => { code = n; };
+    go.exit = (n) => { code = n; ended = true; };
     const { instance } = await WebAssembly.instantiate(module, go.importObject);
     await go.run(instance);
     postMessage({ exit: code });

@@ -70,7 +70,7 @@ func (s *suite) works(t *testing.T, alg keyengine.Alg, public []byte, key keyeng
 const maxEdDSAMessage = 32 << 10
 
 // longMessage wants messages of any length to sign and verify. An engine whose
-// platform would die of one with EdDSA says ErrUnsupported to both.
+// platform would die of signing one with EdDSA says ErrUnsupported.
 func (s *suite) longMessage(t *testing.T, alg keyengine.Alg, public []byte, key keyengine.PrivateKey) {
 	long := make([]byte, 300<<10)
 	signature, err := s.e.Sign(t.Context(), key, long)
@@ -84,8 +84,9 @@ func (s *suite) longMessage(t *testing.T, alg keyengine.Alg, public []byte, key 
 		t.Fatal(err)
 	}
 	wantErr(t, "signing a long message", err, keyengine.ErrUnsupported)
-	_, err = s.e.Verify(t.Context(), alg, public, long, make([]byte, 64))
-	wantErr(t, "verifying a long message", err, keyengine.ErrUnsupported)
+	if must(s.e.Verify(t.Context(), alg, public, long, make([]byte, 64)))(t) {
+		t.Error("nonsense verifies as the signature of a long message")
+	}
 }
 
 func (s *suite) doesNotUnwrap(t *testing.T, alg keyengine.Alg, g keyengine.Generated, kek keyengine.AEADKey, aad []byte) {

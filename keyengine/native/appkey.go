@@ -120,11 +120,11 @@ func (e *Engine) Verify(ctx context.Context, alg keyengine.Alg, public, message,
 	if alg == keyengine.X25519 {
 		return false, fmt.Errorf("%s does not sign: %w", alg, keyengine.ErrUnsupported)
 	}
-	if !form.CheckSignature(alg, signature) {
-		return false, nil
-	}
 	if alg == keyengine.EdDSA {
-		return ed25519.Verify(public, message, signature), nil
+		return form.VerifyEdDSA(public, message, signature), nil
+	}
+	if len(signature) != keyengine.SignatureSize {
+		return false, nil
 	}
 	return verifyES256(public, message, signature)
 }

@@ -2,23 +2,25 @@ package form
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"encoding/binary"
 	"fmt"
-	"math/big"
+	"math/bits"
 
 	"github.com/kms-enclave/kms-enclave/keyengine"
 )
 
-// Nothing below is secret, so arithmetic may take the time that it takes.
+// Nothing below is secret, so arithmetic may take the time that it takes; and
+// it is short rather than fast.
 
 // CheckPublic returns ErrPublicKey if public is not a raw public key of alg,
 // and ErrUnsupported if there is no such algorithm.
 //
 // ES256: the coordinates are reduced and the point is on the curve (SEC 1
-// section 3.2.2.1); WebKitGTK 2.50 imports any pair. EdDSA: the encoding decodes
-// (RFC 8032 section 5.1.3), which browsers find out at the first signature or never, and the point
-// is not of small order, under which one signature is valid for many messages.
-// X25519: only the length, because every value is a public key (RFC 7748
-// section 5); see CanonicalU.
+// section 3.2.2.1); WebKitGTK 2.50 imports any pair. EdDSA: y is reduced and the point
+// is not of small order, under which one signature is valid for many messages;
+// whether there is an x to it, VerifyEdDSA finds out. X25519: only the length,
+// because every value is a public key (RFC 7748 section 5); see CanonicalU.
 func CheckPublic(alg keyengine.Alg, public []byte) error {
 	size := alg.PublicSize()
 	switch {
@@ -28,112 +30,122 @@ func CheckPublic(alg keyengine.Alg, public []byte) error {
 		return fmt.Errorf("%s public key of %d bytes, wanted %d: %w", alg, len(public), size, keyengine.ErrPublicKey)
 	case alg == keyengine.ES256 && public[0] != 4:
 		return fmt.Errorf("%s public key begins with %#02x, wanted 0x04: %w", alg, public[0], keyengine.ErrPublicKey)
-	case alg == keyengine.ES256 && !onP256(integer(public[1:33]), integer(public[33:])):
+	case alg == keyengine.ES256 && !onP256(public[1:33], public[33:]):
 		return fmt.Errorf("%s public key is not on its curve: %w", alg, keyengine.ErrPublicKey)
-	case alg == keyengine.EdDSA && !onEdwards25519(public):
-		return fmt.Errorf("%s public key does not decode or is of small order: %w", alg, keyengine.ErrPublicKey)
+	case alg == keyengine.EdDSA && (!reduced25519(public) || smallOrder(public)):
+		return fmt.Errorf("%s public key is not reduced or is of small order: %w", alg, keyengine.ErrPublicKey)
 	}
 	return nil
 }
 
-// CheckSignature reports whether signature can be one of alg. For EdDSA it
-// refuses S ≥ L (RFC 8032 section 5.1.7), which WebKitGTK 2.50 accepts, so
-// that one signature could be turned into others.
-func CheckSignature(alg keyengine.Alg, signature []byte) bool {
-	if len(signature) != keyengine.SignatureSize {
-		return false
-	}
-	return alg != keyengine.EdDSA || littleEndian(signature[32:]).Cmp(orderL) < 0
+// VerifyEdDSA reports whether signature is valid, for a public key that
+// CheckPublic accepts (RFC 8032 section 5.1.7, without the cofactor). It is the
+// same for every engine, because browsers give different answers: WebKitGTK 2.50
+// accepts S ≥ L, by which one signature could be turned into others, and dies of
+// long messages.
+func VerifyEdDSA(public, message, signature []byte) bool {
+	return len(signature) == ed25519.SignatureSize && ed25519.Verify(public, message, signature)
 }
 
 // CanonicalU returns the u-coordinate of 32 bytes in its canonical encoding:
 // the highest bit clear, reduced modulo p (RFC 7748 section 5). Firefox refuses
 // some of the others.
 func CanonicalU(u []byte) []byte {
-	masked := bytes.Clone(u)
-	masked[31] &= 0x7f
-	reduced := littleEndian(masked)
-	return reverse(reduced.Mod(reduced, p25519).FillBytes(make([]byte, 32)))
+	c := bytes.Clone(u)
+	c[31] &= 0x7f
+	if !reduced25519(c) {
+		c = append([]byte{c[0] - 0xed}, make([]byte, 31)...)
+	}
+	return c
 }
 
-// The curves' constants: SEC 2 section 2.4.2, and RFC 8032 section 5.1.
-var (
-	p256   = constant("ffffffff00000001000000000000000000000000ffffffffffffffffffffffff")
-	p256B  = constant("5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604b")
-	p25519 = constant("7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffed")
-	edD    = constant("52036cee2b6ffe738cc740797779e89800700a4d4141d8ab75eb4dca135978a3")
-	orderL = constant("1000000000000000000000000000000014def9dea2f79cd65812631a5cf5d3ed")
-	one    = big.NewInt(1)
-)
-
-// onP256 evaluates y² = x³ − 3x + b.
-func onP256(x, y *big.Int) bool {
-	if x.Cmp(p256) >= 0 || y.Cmp(p256) >= 0 {
-		return false
-	}
-	right := new(big.Int).Mul(x, x)
-	right.Sub(right, big.NewInt(3)).Mul(right, x).Add(right, p256B)
-	left := new(big.Int).Mul(y, y)
-	return left.Sub(left, right).Mod(left, p256).Sign() == 0
+// reduced25519 reports whether a coordinate is below p = 2²⁵⁵ − 19, its highest
+// bit ignored. The 19 values that are not differ in their first byte only.
+func reduced25519(c []byte) bool {
+	return c[31]&0x7f != 0x7f || c[0] < 0xed || !bytes.Equal(c[1:31], bytes.Repeat([]byte{0xff}, 30))
 }
 
-// onEdwards25519 asks whether y is reduced and x² = (y² − 1) / (d·y² + 1) has a
-// solution, and leaves out the points whose order divides 8. u/v is a square
-// if and only if u·v is; d·y² + 1 is never zero.
-func onEdwards25519(public []byte) bool {
-	masked := bytes.Clone(public)
-	masked[31] &= 0x7f // the sign of x, which is free, because x = 0 is of small order
-	y := littleEndian(masked)
-	if y.Cmp(p25519) >= 0 || smallOrder(y) {
-		return false
-	}
-	y2 := new(big.Int).Mul(y, y)
-	u := new(big.Int).Sub(y2, one)
-	v := y2.Mul(y2, edD).Add(y2, one)
-	uv := u.Mul(u, v).Mod(u, p25519)
-	return big.Jacobi(uv, p25519) == 1
-}
-
-// smallY holds the y-coordinates of the points of edwards25519 whose order
-// divides the cofactor 8: order 4 (y = 0), 1 (y = 1), 2 (y = −1), and four
-// points of order 8, in two pairs.
-var (
-	orderEight = constant("05fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826")
-	smallY     = []*big.Int{
-		new(big.Int),
-		one,
-		new(big.Int).Sub(p25519, one),
-		orderEight,
-		new(big.Int).Sub(p25519, orderEight),
-	}
-)
-
-func smallOrder(y *big.Int) bool {
-	for _, small := range smallY {
-		if y.Cmp(small) == 0 {
+// smallOrder reports whether a reduced y-coordinate is that of a point of
+// edwards25519 whose order divides the cofactor 8, whatever the sign of x.
+func smallOrder(public []byte) bool {
+	y := [32]byte(public)
+	y[31] &= 0x7f
+	for i := range smallY {
+		if y == smallY[i] {
 			return true
 		}
 	}
 	return false
 }
 
-func integer(bigEndian []byte) *big.Int { return new(big.Int).SetBytes(bigEndian) }
-
-func littleEndian(b []byte) *big.Int { return integer(reverse(b)) }
-
-func reverse(b []byte) []byte {
-	r := make([]byte, len(b))
-	for i, v := range b {
-		r[len(b)-1-i] = v
-	}
-	return r
+// smallY holds these coordinates: of order 4, 1, 2, and of four points of order
+// 8, in two pairs.
+var smallY = [][32]byte{
+	{},
+	{1},
+	{0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f},
+	{0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05},
+	{0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a},
 }
 
-// constant reads a constant of this file.
-func constant(hex string) *big.Int {
-	n, ok := new(big.Int).SetString(hex, 16)
-	if !ok {
-		panic("constant is not hexadecimal")
+// num is an integer below 2²⁵⁶, in four words, the least significant first.
+type num [4]uint64
+
+// p256 and p256B are the constants of P-256 (SEC 2 section 2.4.2).
+var (
+	p256  = num{0xffffffffffffffff, 0x00000000ffffffff, 0x0000000000000000, 0xffffffff00000001}
+	p256B = num{0x3bce3c3e27d2604b, 0x651d06b0cc53b0f6, 0xb3ebbd55769886bc, 0x5ac635d8aa3a93e7}
+)
+
+// onP256 evaluates y² + 3x = x³ + b modulo p.
+func onP256(xBytes, yBytes []byte) bool {
+	x, y := number(xBytes), number(yBytes)
+	if !less(x, p256) || !less(y, p256) {
+		return false
+	}
+	left := add(mul(y, y), add(x, add(x, x)))
+	right := add(mul(mul(x, x), x), p256B)
+	return left == right
+}
+
+func number(bigEndian []byte) (n num) {
+	for i := range n {
+		n[3-i] = binary.BigEndian.Uint64(bigEndian[8*i:])
 	}
 	return n
+}
+
+func less(a, b num) bool {
+	_, borrow := sub(a, b)
+	return borrow == 1
+}
+
+func sub(a, b num) (d num, borrow uint64) {
+	for i := range d {
+		d[i], borrow = bits.Sub64(a[i], b[i], borrow)
+	}
+	return d, borrow
+}
+
+// add returns a + b modulo p256, for a and b below it.
+func add(a, b num) (s num) {
+	var carry uint64
+	for i := range s {
+		s[i], carry = bits.Add64(a[i], b[i], carry)
+	}
+	if carry == 1 || !less(s, p256) {
+		s, _ = sub(s, p256)
+	}
+	return s
+}
+
+// mul returns a · b modulo p256, for a and b below it, by doubling and adding.
+func mul(a, b num) (product num) {
+	for i := 255; i >= 0; i-- {
+		product = add(product, product)
+		if b[i/64]>>(i%64)&1 == 1 {
+			product = add(product, a)
+		}
+	}
+	return product
 }

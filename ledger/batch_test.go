@@ -1,0 +1,229 @@
+//go:build !js
+
+package ledger_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kms-enclave/kms-enclave/audit"
+	"github.com/kms-enclave/kms-enclave/ledger"
+	"github.com/kms-enclave/kms-enclave/store"
+	"github.com/kms-enclave/kms-enclave/store/memstore"
+)
+
+func put(name store.Name, value string) ledger.Op {
+	return ledger.Op{
+		Apply: func(tx *ledger.Tx) error { tx.Put(name, []byte(value)); return nil },
+		Entry: audit.Entry{Method: "put", Origin: "https://app.example", Outcome: "ok", Details: map[string]string{"id": name.ID}},
+	}
+}
+
+func submit(t *testing.T, l *ledger.Ledger, op ledger.Op) {
+	t.Helper()
+	if err := l.Submit(t.Context(), op); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// contents returns what a ledger says it holds of two kinds, and its log.
+func contents(t *testing.T, l *ledger.Ledger) (records map[string]string, log []string) {
+	t.Helper()
+	records = map[string]string{}
+	err := l.Read(t.Context(), func(tx *ledger.Tx) error {
+		for _, kind := range []string{"key", counter.Kind} {
+			found, err := tx.Scan(store.Range{Kind: kind})
+			if err != nil {
+				return err
+			}
+			for _, r := range found {
+				records[kind+"/"+r.ID] = string(r.Value)
+				if one, err := tx.Get(r.Name); err != nil || string(one) != string(r.Value) {
+					return fmt.Errorf("%s is %q in a scan and %q by name (%v)", r.ID, r.Value, one, err)
+				}
+			}
+		}
+		leaves, err := tx.Log(0, int(tx.Size()))
+		for _, leaf := range leaves {
+			e, parseErr := audit.ParseEntry(leaf)
+			if parseErr != nil || e.Seq != uint64(len(log)) {
+				return fmt.Errorf("leaf %d: %+v, %v", len(log), e, parseErr)
+			}
+			log = append(log, e.Method+" "+e.Details["id"])
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return records, log
+}
+
+// TestRiders writes, rewrites and deletes more small records than ride along,
+// and compares with a map, in this tab and in one that opens the vault anew.
+func TestRiders(t *testing.T) {
+	s := memstore.New()
+	cfg := config(t, s)
+	l := create(t, cfg)
+	want := map[string]string{}
+	wantLog := []string{"create "}
+	for step := range 400 {
+		kind := []string{"key", counter.Kind, counter.Kind}[step%3]
+		name := store.Name{Kind: kind, ID: fmt.Sprint("n", (step*7)%23)}
+		switch {
+		case step%11 == 10:
+			delete(want, name.Kind+"/"+name.ID)
+			submit(t, l, ledger.Op{Apply: func(tx *ledger.Tx) error { tx.Delete(name); return nil }})
+			continue
+		default:
+			value := fmt.Sprint("value ", step)
+			want[name.Kind+"/"+name.ID] = value
+			wantLog = append(wantLog, "put "+name.ID)
+			submit(t, l, put(name, value))
+		}
+		if step%37 != 0 {
+			continue
+		}
+		for which, tab := range map[string]*ledger.Ledger{"this tab": l, "another tab": openLedger(t, cfg)} {
+			got, gotLog := contents(t, tab)
+			if fmt.Sprint(got) != fmt.Sprint(want) || !slices.Equal(gotLog, wantLog) {
+				t.Fatalf("step %d: %s has %v and a log of %d\nwanted %v and %d", step, which, got, len(gotLog), want, len(wantLog))
+			}
+		}
+	}
+}
+
+// TestUsingAKeyWritesTwoRecords: the root, and the number of the commit. What
+// moves out of the root does so once in a while.
+func TestUsingAKeyWritesTwoRecords(t *testing.T) {
+	s := &writes{Store: memstore.New()}
+	l := create(t, config(t, s))
+	submit(t, l, incremented)
+	s.puts = nil
+	const ops = 64
+	for range ops {
+		submit(t, l, incremented)
+	}
+	total, logs := 0, 0
+	for _, put := range s.puts {
+		total += len(put)
+		for _, r := range put {
+			if r.Kind == ledger.KindLog {
+				logs++
+			}
+		}
+	}
+	if len(s.puts) != ops || logs == 0 || logs > ops/8 || total != 2*ops+logs {
+		t.Errorf("%d commits wrote %d records, %d of them of the log", len(s.puts), total, logs)
+	}
+}
+
+type writes struct {
+	store.Store
+	puts [][]store.Record
+}
+
+func (w *writes) Commit(ctx context.Context, b store.Batch) error {
+	w.puts = append(w.puts, b.Put)
+	return w.Store.Commit(ctx, b)
+}
+
+// TestReadsSeeTheirBatch: what is read in the same batch as something is
+// written sees it whole: the number of leaves and the leaves, the records and
+// what is said of them.
+func TestReadsSeeTheirBatch(t *testing.T) {
+	s := &counting{Store: memstore.New()}
+	l := create(t, config(t, s))
+	var wg sync.WaitGroup
+	for n := range 200 {
+		wg.Go(func() {
+			if err := l.Submit(t.Context(), ledger.Op{Entry: incremented.Entry, Apply: func(tx *ledger.Tx) error {
+				tx.Put(store.Name{Kind: "key", ID: fmt.Sprintf("%03d", n)}, []byte("x"))
+				return increment(tx)
+			}}); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Go(func() {
+			err := l.Read(t.Context(), func(tx *ledger.Tx) error {
+				leaves, err := tx.Log(0, 1000)
+				if err != nil || uint64(len(leaves)) != tx.Size() {
+					return fmt.Errorf("%d leaves of %d (%v)", len(leaves), tx.Size(), err)
+				}
+				keys, err := tx.Scan(store.Range{Kind: "key"})
+				if err != nil {
+					return err
+				}
+				raw, err := tx.Get(counter)
+				if err != nil || fmt.Sprint(len(keys)) != string(raw) && len(keys) > 0 {
+					return fmt.Errorf("%d keys, counted %q (%v)", len(keys), raw, err)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestReady: an op whose work fails leaves nothing; the others of its batch land,
+// none of them twice.
+func TestReady(t *testing.T) {
+	s := &counting{Store: memstore.New()}
+	l := create(t, config(t, s))
+	failed := errors.New("no signature")
+	var wg sync.WaitGroup
+	for n := range 100 {
+		wg.Go(func() {
+			op := incremented
+			op.Ready = func(context.Context) error {
+				if n%3 == 0 {
+					return failed
+				}
+				return nil
+			}
+			pending := l.Start(t.Context(), op)
+			ready := pending.AwaitReady()
+			if err := pending.Wait(); (n%3 == 0) != errors.Is(err, failed) || ready != (n%3 != 0) {
+				t.Errorf("op %d: ready %t, %v", n, ready, err)
+			}
+		})
+	}
+	wg.Wait()
+	if n, size := value(t, l); n != 66 || size != 67 {
+		t.Errorf("counter %d, log of %d; 66 and 67 wanted", n, size)
+	}
+}
+
+// TestReadyHangs: work that never ends fails alone, and in time.
+func TestReadyHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := create(t, config(t, memstore.New()))
+		start := time.Now()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			op := incremented
+			op.Ready = func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) }
+			if err := l.Submit(t.Context(), op); !errors.Is(err, ledger.ErrTimeout) {
+				t.Errorf("the op that hangs: %v", err)
+			}
+		})
+		wg.Go(func() {
+			time.Sleep(time.Millisecond)
+			submit(t, l, incremented)
+		})
+		wg.Wait()
+		if n, _ := value(t, l); n != 1 || time.Since(start) > 15*time.Second {
+			t.Errorf("counter %d after %v", n, time.Since(start))
+		}
+		l.Close()
+	})
+}
