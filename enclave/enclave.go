@@ -18,6 +18,7 @@ import (
 	"github.com/kms-enclave/kms-enclave/audit"
 	"github.com/kms-enclave/kms-enclave/internal/deadline"
 	"github.com/kms-enclave/kms-enclave/ledger"
+	"github.com/kms-enclave/kms-enclave/store"
 	"github.com/kms-enclave/kms-enclave/vault"
 )
 
@@ -243,7 +244,7 @@ func (c *call) authorise() (err error) {
 		if err == nil && report.State == "absent" {
 			return vault.ErrAbsent
 		}
-		if _, damaged := errors.AsType[*ledger.IntegrityError](err); damaged {
+		if _, damaged := errors.AsType[*ledger.IntegrityError](err); damaged || errors.Is(err, store.ErrHandleLost) {
 			return nil // a damaged vault is one, too
 		}
 		return err

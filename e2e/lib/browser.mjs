@@ -20,12 +20,16 @@ export async function temporaryProfile(engine) {
   return { path, remove: () => rm(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 }) };
 }
 
-/** Starts an engine. Without profileDir the profile is temporary, and gone after close(). */
-export async function launch(engine, { profileDir } = {}) {
+/**
+ * Starts an engine. Without profileDir the profile is temporary, and gone after close().
+ * preferences are Firefox's, on top of those that it ships with; args are Chromium's. A restart
+ * forgets both.
+ */
+export async function launch(engine, { profileDir, preferences, args } = {}) {
   if (!chosenEngines().includes(engine)) throw new Error(`engine: ${engine} is not among the chosen ones`);
   const profile = profileDir ? undefined : await temporaryProfile(engine);
   const path = profileDir ?? profile.path;
-  const browser = await (engine === "webkit" ? webkit.launch(path) : chromiumAndFirefox.launch(engine, path));
+  const browser = await (engine === "webkit" ? webkit.launch(path) : chromiumAndFirefox.launch(engine, path, { preferences, args }));
   if (profile) {
     const close = browser.close.bind(browser);
     browser.close = async () => {

@@ -166,9 +166,10 @@ export class Bench {
     this.pages = [];
   }
 
-  async start() {
+  /** Starts the browser; options as for launch. */
+  async start(options) {
     this.profile = await temporaryProfile(this.engine);
-    this.browser = await launch(this.engine, { profileDir: this.profile.path });
+    this.browser = await launch(this.engine, { profileDir: this.profile.path, ...options });
   }
 
   /** A new page at the app (or at url), with the SDK loaded. */

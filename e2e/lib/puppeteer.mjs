@@ -35,7 +35,7 @@ const firefoxPreferences = {
   "network.connectivity-service.enabled": false,
 };
 
-function options(engine, profileDir) {
+function options(engine, profileDir, { preferences, args = [] }) {
   const common = {
     headless: true,
     userDataDir: profileDir,
@@ -44,14 +44,14 @@ function options(engine, profileDir) {
     defaultViewport: { width: 1000, height: 800 },
   };
   if (engine === "chromium") {
-    return { ...common, browser: "chrome", executablePath: programs(engine).chromium, pipe: true, args: chromiumArgs };
+    return { ...common, browser: "chrome", executablePath: programs(engine).chromium, pipe: true, args: [...chromiumArgs, ...args] };
   }
   return {
     ...common,
     browser: "firefox",
     protocol: "webDriverBiDi",
     executablePath: programs(engine).firefox,
-    extraPrefsFirefox: firefoxPreferences,
+    extraPrefsFirefox: { ...firefoxPreferences, ...preferences },
     // HOME of root is often not writable for Firefox under sudo; the profile is all it needs.
     env: { ...process.env, MOZ_CRASHREPORTER_DISABLE: "1" },
   };
@@ -187,7 +187,7 @@ class Browser {
 }
 
 /** Starts Chromium or Firefox on a profile directory. */
-export async function launch(engine, profileDir) {
+export async function launch(engine, profileDir, more = {}) {
   await mkdir(profileDir, { recursive: true });
-  return new Browser(engine, profileDir, await puppeteer.launch(options(engine, profileDir)));
+  return new Browser(engine, profileDir, await puppeteer.launch(options(engine, profileDir, more)));
 }

@@ -16,6 +16,7 @@ export const contentTypes = {
 
 /**
  * Serves answer(request, url), which returns { status?, headers?, body } or undefined for 404.
+ * A body that is a function writes the response itself, as slowly as it likes.
  * It listens on 127.0.0.1 and, where there is IPv6, on ::1 with the same port, because
  * engines differ in which address "localhost" is.
  */
@@ -25,7 +26,8 @@ export async function serve(answer) {
       const result = await answer(request, new URL(request.url, `http://${request.headers.host}`));
       const { status = 200, headers = {}, body = "" } = result ?? { status: 404, body: "not found" };
       response.writeHead(status, { "cache-control": "no-store", ...headers });
-      response.end(body);
+      if (typeof body === "function") await body(response);
+      else response.end(body);
     } catch (error) {
       response.writeHead(500).end(String(error.stack));
     }

@@ -76,6 +76,58 @@ eachEngine("hostile", (bench) => {
     await verifyJWT(await page.evaluate(stillSigns), key);
   });
 
+  it("the app cannot answer the enclave's dialog, or speak as its frame", async () => {
+    const page = await raw();
+    const key = await page.evaluate(rawWithKey, "forged-answer");
+    const got = await page.evaluate(async () => {
+      const post = (request) => wire.app.port1.postMessage(JSON.stringify({ v: 1, ...request }));
+      post({ id: 50, method: "vault.destroy" });
+      await until(() => wire.frameMessages.some(({ type, open }) => type === "dialog" && open));
+      const forged = [
+        { type: "answer", id: 1, confirmed: true }, { type: "answer", id: 0, confirmed: true }, { type: "start" }, { type: "dismiss", id: 1 },
+        { type: "dialog", open: false }, { type: "exited" }, { type: "ping", id: "1" }, { type: "ping" }, null, "answer", 1, [],
+      ];
+      for (const message of forged) {
+        wire.frame.port1.postMessage(message);
+        wire.app.port1.postMessage(message);
+        wire.iframe.contentWindow.postMessage(message, "*");
+        wire.iframe.contentWindow.postMessage({ kmsEnclave: 1, ...message }, "*");
+      }
+      await sleep(1000);
+      const answered = wire.replies.has(50);
+      wire.replies.clear();
+      wire.app.port1.postMessage(JSON.stringify({ v: 1, id: 51, method: "enclave.cancel", params: { id: 50 } }));
+      const { error } = await wire.next(50);
+      return { answered, code: error?.code, frame: wire.frameMessages.map(({ type }) => type) };
+    });
+    assert.equal(got.answered, false);
+    assert.equal(got.code, "cancelled");
+    assert.ok(!got.frame.includes("died") && !got.frame.includes("pong"), JSON.stringify(got.frame));
+    await verifyJWT(await page.evaluate(stillSigns), key);
+  });
+
+  it("after the handshake window messages change nothing", async () => {
+    const page = await bench.open();
+    await page.evaluate(() => startKms({ account: "quiet" }));
+    await page.evaluate(async (measurement) => {
+      const wasm = "sha384-" + "A".repeat(64);
+      for (const message of [
+        { kmsEnclave: 1, type: "refused", reason: "integrity", message: "forged" },
+        { kmsEnclave: 1, type: "ready", version: "9", commit: "9", measurement, wasm },
+        { type: "died" }, '{"event":"closed"}',
+      ]) {
+        window.postMessage(message, "*");
+        // As if the frame itself had said it.
+        const event = new MessageEvent("message", { data: message, origin: new URL(configuration.url).origin });
+        Object.defineProperty(event, "source", { value: document.querySelector("iframe").contentWindow });
+        window.dispatchEvent(event);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 300));
+    }, bench.site.release.measurement);
+    assert.deepEqual(await page.evaluate(() => window.events.filter(({ name }) => name === "closed")), []);
+    assert.equal(await page.evaluate(async () => (await kms.vault.status()).state), "absent");
+  });
+
   it("a malformed handshake is refused, and the frame stays dead", async () => {
     const page = await raw();
     const wrong = [{ account: 5 }, { account: "x".repeat(129) }, { share: null }, { marker: "yes" }, { wasm: "none" }, { extra: 1 }];

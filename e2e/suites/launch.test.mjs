@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import { App, appPolicy, eachEngine } from "../lib/harness.mjs";
+import { eventually } from "../lib/process.mjs";
 
 const connect = (page, options) => page.evaluate((options) => startKms(options), options);
 const flip = (text) => (text.endsWith("A") ? `${text.slice(0, -1)}B` : `${text.slice(0, -1)}A`);
@@ -86,6 +87,16 @@ eachEngine("launch", (bench, engine) => {
         const { "content-security-policy": _, ...headers } = answer.headers;
         return { ...answer, headers };
       },
+      "a policy that reports to the host": ({ pathname }, answer) => pathname.endsWith(".html") && {
+        ...answer,
+        headers: { ...answer.headers, "content-security-policy": `${answer.headers["content-security-policy"]}; report-uri /report` },
+      },
+      "a second policy that reports to the host": ({ pathname }, answer) => pathname.endsWith(".html") && {
+        ...answer,
+        headers: { ...answer.headers, "content-security-policy": [answer.headers["content-security-policy"], "img-src 'none'; report-uri /report"] },
+      },
+      "a second hash in integrity": ({ pathname }, answer) => pathname.endsWith(".html") && html(answer, (text) =>
+        text.replace(/integrity="([^"]*)"/, `integrity="$1 sha384-${"A".repeat(64)}"`)),
       "no integrity": ({ pathname }, answer) => pathname.endsWith(".html") && html(answer, (text) => text.replace(/ integrity="[^"]*"/, "")),
       "a page of its own": ({ pathname }, answer) => pathname.endsWith(".html") && html(answer, () =>
         "<script>parent.postMessage({ kmsEnclave: 1, type: 'ready', version: '1', commit: 'x', measurement: '" + bench.site.release.measurement +
@@ -104,6 +115,77 @@ eachEngine("launch", (bench, engine) => {
     // The positive control: a host that changes nothing is believed.
     const honest = await bench.site.newHost((url, _, answer) => answer);
     assert.equal((await connect(await bench.open(), { url: honest.release.url })).level, strongest);
+  });
+
+  it("starts nothing but itself when its bytes are served as another charset", async () => {
+    const host = await bench.site.newHost(({ pathname }, request, answer) => {
+      if (!answer || !/\.(html|js)$/.test(pathname)) return answer;
+      const type = answer.headers["content-type"].replace("utf-8", "shift_jis");
+      return { ...answer, headers: { ...answer.headers, "content-type": type } };
+    });
+    assert.equal((await connect(await bench.open(), { url: host.release.url })).level, strongest);
+  });
+
+  it("takes no notice of markup that is streamed behind the loader", async () => {
+    const late = '<label for="confirm" id="late" style="position:fixed;inset:0">Win a prize</label><form action="/x"><button id="confirm">x</button></form>';
+    let streamed = 0;
+    // Only to the frame: a check that fetches the page would see it.
+    const host = await bench.site.newHost(({ pathname }, request, answer) => {
+      if (!answer || !pathname.endsWith(".html") || request.headers["sec-fetch-dest"] !== "iframe") return answer;
+      return {
+        ...answer,
+        body: async (response) => {
+          response.write(answer.body);
+          for (let i = 0; i < 20; i++) {
+            await new Promise((resolve) => setTimeout(resolve, 100));
+            response.write(late);
+            streamed++;
+          }
+          response.end();
+        },
+      };
+    });
+    const page = await bench.open();
+    await connect(page, { url: host.release.url });
+    await page.evaluate(() => kms.vault.create({ persistence: "session", lock: "none" }));
+    const destroyed = page.evaluate(() => kms.vault.destroy());
+    destroyed.catch(() => {});
+    const frame = await page.frame(host.origin);
+    await frame.waitFor("#confirm");
+    await eventually("late markup", () => streamed >= 15);
+    const found = await frame.evaluate(() => ({
+      late: document.querySelectorAll("#late, form, label[for=confirm]").length,
+      confirms: document.querySelectorAll("#confirm").length,
+      scripts: document.scripts.length,
+    }));
+    assert.deepEqual(found, { late: 0, confirms: 1, scripts: 0 });
+    await frame.click("#cancel");
+    await assert.rejects(destroyed, { code: "cancelled" });
+  });
+
+  it("sandboxes the frame, which cannot open a window or leave its page", async () => {
+    const page = await bench.open();
+    await connect(page);
+    const attributes = await page.evaluate(() => {
+      const iframe = document.querySelector("iframe");
+      return Object.fromEntries(["sandbox", "allow", "referrerpolicy", "csp"].map((name) => [name, iframe.getAttribute(name)]));
+    });
+    assert.deepEqual(attributes, {
+      sandbox: "allow-scripts allow-same-origin allow-downloads",
+      allow: "publickey-credentials-get; publickey-credentials-create",
+      referrerpolicy: "no-referrer",
+      csp: bench.site.release.pin.policy,
+    });
+    const frame = await page.frame(new URL(bench.site.release.url).origin);
+    // Firefox throws where the others return null.
+    const opened = await frame.evaluate(() => ["about:blank", "/"].map((url) => {
+      try {
+        return window.open(url, "_blank", "popup") === null ? "nothing" : "a window";
+      } catch {
+        return "nothing";
+      }
+    }));
+    assert.deepEqual(opened, ["nothing", "nothing"]);
   });
 
   it("refuses to start while a service worker is registered for the enclave's origin", async () => {

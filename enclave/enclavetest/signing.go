@@ -11,9 +11,11 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json/v2"
+	"fmt"
 	"math/big"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -343,6 +345,38 @@ func testPurposeSeparation(t *testing.T, p Platform) {
 		}
 		if got := get(c, k.KID).Uses; got != allowed {
 			t.Errorf("%s: %d uses counted, %d happened", purpose, got, allowed)
+		}
+	}
+}
+
+// testConcurrentSigners: what signs is an argument, not a state. Many calls with
+// many keys at once are each signed with the key that was asked for.
+func testConcurrentSigners(t *testing.T, p Platform) {
+	c := NewOrigin(t, p).Connect()
+	c.CreateVault()
+	var keys []api.Key
+	for range 3 {
+		keys = append(keys, c.CreateKey("signing", "EdDSA"), c.CreateKey("signing", "ES256"), c.CreateKey("identity", ""))
+	}
+	var wg sync.WaitGroup
+	for n := range 90 {
+		k := keys[n%len(keys)]
+		wg.Go(func() {
+			data := fmt.Sprint("challenge ", n)
+			var signed api.Signature
+			if f := c.Try("challenge.sign", map[string]any{"kid": k.KID, "context": "x", "data": api.Bytes(data)}, &signed); f != nil {
+				t.Error(f)
+				return
+			}
+			if len(signed.Signature) != 64 || !verify(t, k, []byte("kms-enclave/challenge/v1\x00\x00\x00\x00\x01x"+data), signed.Signature) {
+				t.Errorf("challenge %d is not signed with the key that was asked for", n)
+			}
+		})
+	}
+	wg.Wait()
+	for _, k := range keys {
+		if uses := get(c, k.KID).Uses; uses != 10 {
+			t.Errorf("%d uses counted, 10 happened", uses)
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kms-enclave/kms-enclave/api"
 	"github.com/kms-enclave/kms-enclave/store"
+	"github.com/kms-enclave/kms-enclave/store/faultstore"
 	"github.com/kms-enclave/kms-enclave/vault"
 )
 
@@ -608,6 +609,44 @@ func testStorageRefuses(t *testing.T, p Platform) {
 				t.Errorf("counts %+v", s.Counts)
 			}
 		})
+	}
+}
+
+// testHandleLost: a browser that stores a handle and gives nothing back makes no
+// vault. One that loses it later leaves a vault that is not taken for absent or
+// made anew; it can be destroyed, and if the handle comes back, so does all.
+func testHandleLost(t *testing.T, p Platform) {
+	o := NewOrigin(t, p)
+	lose := true
+	id := vault.ID(App, "alice")
+	o.Wrap = func(s store.Store) store.Store {
+		f := faultstore.New(s)
+		if lose {
+			f.LoseHandle(id, store.Name{Kind: "device", ID: "-"})
+		}
+		return f
+	}
+	c := o.Connect()
+	c.Refused(api.StorageUnavailable, "vault.create", goodParams()["vault.create"])
+	if s := c.Status(); s.State != "absent" || len(dump(t, c.Device, id)) != 0 {
+		t.Errorf("half a vault: %s", s.State)
+	}
+	lose = false
+	c = o.Connect()
+	c.CreateVault()
+	k := c.CreateKey("signing", "")
+	lose = true
+	d := o.Connect()
+	for _, method := range []string{"vault.status", "vault.create", "keys.list"} {
+		d.Refused(api.StorageUnavailable, method, goodParams()[method])
+	}
+	d.Refused(api.Cancelled, "vault.destroy", nil)
+	lose = false
+	get(o.Connect(), k.KID)
+	o.User.Say(nil)
+	d.Must("vault.destroy", nil, nil)
+	if s := o.Connect().Status(); s.State != "absent" {
+		t.Errorf("after destroy: %s", s.State)
 	}
 }
 
