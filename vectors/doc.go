@@ -13,6 +13,9 @@
 // parameters that no engine offers (AES keys of 128 bits, say) are counted and
 // left out; every file says how many ran, and one of which none ran fails.
 //
+// Tokens that the enclave signs are verified here, too, with a JWT library that
+// many servers use.
+//
 // Key bytes enter through ImportAEADForTest and ImportSecretForTest, which
 // exist with the tag kmstest only, and from there as a browser's storage would
 // bring them in: sealed, and unwrapped.

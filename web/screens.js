@@ -94,11 +94,13 @@ class DestroyDialog {
     document.body.append(this.#root);
     this.#takeFocus();
     this.#timer = setInterval(() => this.#tick(), 200);
+    document.addEventListener("keydown", this.#key);
     this.#show();
   }
 
   remove() {
     clearInterval(this.#timer);
+    document.removeEventListener("keydown", this.#key);
     this.#word.value = "";
     this.#root.remove();
     document.title = "KMS enclave";
@@ -119,7 +121,7 @@ class DestroyDialog {
     const lost = state === "lost" ? [element("p", {}, "This browser no longer opens the vault. Deleting it makes room for a new, empty one.")] : [];
     return element(
       "main",
-      { role: "alertdialog", "aria-modal": "true", "aria-labelledby": "title", "aria-describedby": "what", onkeydown: (event) => this.#key(event) },
+      { role: "alertdialog", "aria-modal": "true", "aria-labelledby": "title", "aria-describedby": "what" },
       element("h1", { id: "title" }, "Delete this vault?"),
       element(
         "div",
@@ -142,14 +144,16 @@ class DestroyDialog {
     return [element("dt", {}, term), element("dd", {}, element("bdi", {}, printable(text, 300)))];
   }
 
-  #key(event) {
+  // On the document: where nothing may take the focus yet, keys go to its body.
+  #key = (event) => {
     if (event.key !== "Escape") return;
     event.preventDefault();
     this.#answer(false);
-  }
+  };
 
   // The frame is shown only after the dialog was drawn, and until then nothing
-  // in it can have the focus; without it Escape would not reach the dialog.
+  // in it can have the focus; in WebKit not before the user has pressed a key or
+  // a button in it.
   #takeFocus() {
     this.#focused ||= this.#root.contains(document.activeElement);
     if (!this.#focused) this.#root.querySelector("#cancel").focus();

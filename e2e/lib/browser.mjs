@@ -1,11 +1,11 @@
 // One small interface over three engines.
 //
 //   browser  engine, version(), newPage(), close(), kill(), restart({ kill })
-//   page     a frame, with goto, reload, press, screenshot, console, bringToFront, close
-//   frame    evaluate(fn, ...args), frame(prefix), click, type, waitFor
+//   page     a frame, with goto, reload, screenshot, console, bringToFront, close
+//   frame    evaluate(fn, ...args), frame(prefix), click, type, press, waitFor
 //
 // evaluate carries JSON both ways, awaits promises, and works in the enclave's cross-origin
-// frame under its policy. click and type are real input events.
+// frame under its policy. click, type and press are real input events.
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -82,6 +82,11 @@ class Frame {
     await this.page.handle.keyboard.type(text);
   }
 
+  /** Presses a named key ("Enter", "Tab", "Escape") wherever the focus is. */
+  async press(key) {
+    await this.page.handle.keyboard.press(key);
+  }
+
   /** Waits until selector matches a visible element. */
   async waitFor(selector, timeoutMs = 15_000) {
     await this.#element(selector, timeoutMs);
@@ -121,11 +126,6 @@ class Page extends Frame {
 
   async reload() {
     await this.handle.reload({ waitUntil: "load", timeout: 30_000 });
-  }
-
-  /** Presses a named key ("Enter", "Tab", "Escape") wherever the focus is. */
-  async press(key) {
-    await this.handle.keyboard.press(key);
   }
 
   async bringToFront() {

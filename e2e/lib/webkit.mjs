@@ -36,6 +36,9 @@ const pollScript = (id) => `
   };
   look();`;
 
+/** Selenium's characters for the names of keys (UI Events KeyboardEvent key Values). */
+const keys = { Enter: Key.ENTER, Tab: Key.TAB, Escape: Key.ESCAPE, Backspace: Key.BACK_SPACE };
+
 let scripts = 0;
 
 /** A document: a page's top document, or a frame in it, named by the URL prefixes on the way. */
@@ -74,6 +77,11 @@ class Frame {
   async type(selector, text) {
     await this.click(selector);
     await this.here((driver) => driver.actions().sendKeys(text).perform());
+  }
+
+  /** Presses a named key ("Enter", "Tab", "Escape") wherever the focus is in this document. */
+  async press(key) {
+    await this.here((driver) => driver.actions().sendKeys(keys[key] ?? key).perform());
   }
 
   /** Waits until selector matches a visible element. */
@@ -132,11 +140,6 @@ class Page extends Frame {
 
   async reload() {
     await this.here((driver) => driver.navigate().refresh());
-  }
-
-  /** Presses a named key ("Enter", "Tab", "Escape") wherever the focus is. */
-  async press(key) {
-    await this.here((driver) => driver.actions().sendKeys(Key[key.toUpperCase()] ?? key).perform());
   }
 
   async bringToFront() {

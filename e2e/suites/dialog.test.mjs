@@ -1,0 +1,128 @@
+// The one dialog of this release, as a person with a keyboard meets it, and as an app that wants
+// an answer without a person tries to get round it.
+
+import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
+import { it } from "node:test";
+import { eachEngine } from "../lib/harness.mjs";
+import { eventually } from "../lib/process.mjs";
+
+/** A page with a vault whose app has asked for its end; window.ending settles with what came of it. */
+async function asked(bench, account) {
+  const page = await bench.open();
+  await page.evaluate(async (account) => {
+    await startKms({ account });
+    await kms.vault.create({ persistence: "session", lock: "none" });
+    const button = document.createElement("button");
+    button.id = "opener";
+    document.body.append(button);
+    button.focus();
+    window.ending = "pending";
+    kms.vault.destroy().then(() => (window.ending = "destroyed"), (e) => (window.ending = e.code));
+  }, account);
+  const frame = await page.frame(new URL(bench.site.release.url).origin);
+  await frame.waitFor("#confirm");
+  return { page, frame };
+}
+
+const ending = (page) => page.evaluate(() => window.ending);
+const state = (page) => page.evaluate(async () => (await kms.vault.status()).state);
+const seen = (frame) => frame.evaluate(() => ({
+  focus: document.activeElement?.id ?? "",
+  confirm: !document.querySelector("#confirm").disabled,
+  role: document.querySelector("main").getAttribute("role"),
+  text: document.querySelector("#what").textContent,
+}));
+
+eachEngine("dialog", (bench, engine) => {
+  // WebKit lets nothing in a third-party frame take the focus before the user has done something there.
+  const first = engine === "webkit" ? "" : "cancel";
+
+  it("says who asks for what, begins on Cancel, and Escape is a no", async () => {
+    const { page, frame } = await asked(bench, "alice \u202e<b>");
+    await eventually("the focus at first", async () => (await seen(frame)).focus === first);
+    const { confirm, role, text } = await seen(frame);
+    assert.equal(confirm, false);
+    assert.equal(role, "alertdialog");
+    assert.ok(text.includes(bench.site.app.origin), text);
+    assert.ok(text.includes("alice ?<b>"), `what an account name cannot do to the text: ${text}`);
+    assert.equal(await page.evaluate(() => document.querySelector("dialog.kms-enclave-dialog").matches(":modal")), true);
+
+    await frame.press("Escape");
+    await eventually("an answer", async () => (await ending(page)) === "cancelled");
+    assert.equal(await state(page), "unlocked");
+    assert.deepEqual(await page.evaluate(() => [document.querySelector("dialog.kms-enclave-dialog").open, document.activeElement.id]), [false, "opener"]);
+    assert.deepEqual(await frame.evaluate(() => [document.body.textContent, document.body.childElementCount]), ["", 0]);
+  });
+
+  it("wants the word and the wait, and can be answered with the keyboard alone", async () => {
+    const { page, frame } = await asked(bench, "keyboard");
+    const opened = Date.now();
+    await eventually("the focus at first", async () => (await seen(frame)).focus === first);
+    await frame.type("#word", "delete");
+    await sleep(300);
+    assert.equal((await seen(frame)).confirm, false);
+    for (let i = 0; i < 6; i++) await frame.press("Backspace");
+    await frame.type("#word", "DELETE");
+    while (Date.now() - opened < 8500) {
+      assert.equal((await seen(frame)).confirm, false, `after ${Date.now() - opened} ms`);
+      await sleep(500);
+    }
+    await eventually("the button", async () => (await seen(frame)).confirm, { timeoutMs: 15_000 });
+    assert.ok(Date.now() - opened >= 9500, `${Date.now() - opened} ms`);
+    // A script of the enclave's own page is no app, but shows that the button obeys only when it may.
+    for (let i = 0; i < 6 && (await seen(frame)).focus !== "confirm"; i++) await frame.press("Tab");
+    assert.equal((await seen(frame)).focus, "confirm");
+    await frame.press("Enter");
+    await eventually("an answer", async () => (await ending(page)) === "destroyed");
+    assert.equal(await state(page), "absent");
+  });
+
+  it("does not count time in which it cannot be seen", async () => {
+    const { page, frame } = await asked(bench, "hidden");
+    await frame.type("#word", "DELETE");
+    const other = await bench.browser.newPage();
+    bench.pages.push(other);
+    await other.goto("about:blank");
+    await other.bringToFront();
+    const hidden = await frame.evaluate(() => document.visibilityState);
+    await sleep(11_000);
+    const { confirm } = await seen(frame);
+    // Headless browsers call every tab visible; then there is nothing to see here, and the time counts.
+    assert.equal(confirm, hidden === "visible", hidden);
+    await page.bringToFront();
+    await frame.click("#cancel");
+    await eventually("an answer", async () => (await ending(page)) === "cancelled");
+  });
+
+  it("does not let an app ask again and again", async () => {
+    const { page, frame } = await asked(bench, "nagging");
+    await frame.click("#cancel");
+    await eventually("an answer", async () => (await ending(page)) === "cancelled");
+    await page.evaluate(() => {
+      window.ending = "pending";
+      kms.vault.destroy().then(() => (window.ending = "destroyed"), (e) => (window.ending = e.code));
+    });
+    await frame.waitFor("#confirm");
+    // One dialog a vault: a second request has no dialog of its own.
+    await assert.rejects(page.evaluate(() => kms.vault.destroy()), { code: "denied" });
+    await frame.click("#cancel");
+    await eventually("an answer", async () => (await ending(page)) === "cancelled");
+    for (let i = 0; i < 3; i++) await assert.rejects(page.evaluate(() => kms.vault.destroy()), { code: "denied" });
+    assert.equal(await page.evaluate(() => document.querySelector("dialog.kms-enclave-dialog").open), false);
+    assert.equal(await state(page), "unlocked");
+  });
+
+  it("fits a narrow screen", async () => {
+    const { page, frame } = await asked(bench, "narrow");
+    const wide = await frame.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+    assert.equal(wide, 0);
+    await page.evaluate(() => {
+      document.querySelector("dialog.kms-enclave-dialog").style.inlineSize = "320px";
+    });
+    await eventually("a narrow frame", () => frame.evaluate(() => innerWidth <= 320));
+    const overflow = await frame.evaluate(() => [...document.querySelectorAll("main *")].filter((e) => e.getBoundingClientRect().right > innerWidth + 0.5).map((e) => e.id || e.localName));
+    assert.deepEqual(overflow, []);
+    await frame.click("#cancel");
+  });
+});
