@@ -10,7 +10,7 @@ export KMS_ENGINES := $(ENGINES)
 endif
 
 # Modules other than the root's: their dependencies are not the product's.
-MODULES := vectors
+MODULES := vectors transcripts
 FUZZTIME ?= 20s
 
 .PHONY: demo test test-go test-sdk test-browsers tools-for-tests bench lint generate fuzz
@@ -18,7 +18,7 @@ FUZZTIME ?= 20s
 demo:
 	go run ./cmd/enclave demo
 
-test: tools-for-tests test-go test-sdk test-browsers
+test: tools-for-tests lint test-go test-sdk test-browsers
 
 tools-for-tests:
 	sh e2e/install.sh
@@ -37,7 +37,7 @@ test-browsers: tools-for-tests
 bench: tools-for-tests
 	node bench/run.mjs
 
-lint: tools-for-tests
+lint:
 	test -z "$$(go fix -diff ./... | tee /dev/stderr)"
 	cd tools && go build -o bin/ honnef.co/go/tools/cmd/staticcheck mvdan.cc/gofumpt
 	tools/bin/staticcheck ./...

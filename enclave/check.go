@@ -2,6 +2,7 @@ package enclave
 
 import (
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -97,12 +98,7 @@ func (c check) runMax(f reflect.Value) *api.Error {
 }
 
 func contains(list []string, s string) bool {
-	for _, item := range list {
-		if item == s {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(list, s)
 }
 
 // isKID reports whether s looks like an RFC 7638 thumbprint.

@@ -54,7 +54,7 @@ func New(ctx context.Context, cfg Config) *Enclave {
 	e := &Enclave{cfg: cfg, pending: map[int64]context.CancelCauseFunc{}}
 	e.ctx, e.stop = context.WithCancelCause(ctx)
 	e.vaults = &vault.Manager{
-		Config: vault.Config{Engine: cfg.Engine, Rand: cfg.Rand, Now: cfg.Now},
+		Engine: cfg.Engine, Rand: cfg.Rand, Now: cfg.Now,
 		Device: cfg.Device, Session: cfg.Session,
 		ID: vault.ID(cfg.Origin, cfg.Account), Share: cfg.Share, Marker: cfg.Marker,
 	}

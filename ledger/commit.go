@@ -167,7 +167,7 @@ func (p *plan) planIndex() (top []byte) {
 	kept := map[string]bool{}
 	top = encodePages(p.index.top, "", func(prefix string, encoded []byte) {
 		kept[prefix] = true
-		p.plain = append(p.plain, store.Record{Name: store.Name{Kind: KindIndex, ID: prefix}, Value: encodePlain(encoded)})
+		p.plain = append(p.plain, store.Record{Kind: KindIndex, ID: prefix, Value: encodePlain(encoded)})
 	})
 	for _, prefix := range p.index.removed {
 		if !kept[prefix] {

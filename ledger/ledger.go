@@ -275,11 +275,9 @@ func newLedger(cfg Config) *Ledger {
 }
 
 func (l *Ledger) start() {
-	l.done.Add(1)
-	go func() {
-		defer l.done.Done()
+	l.done.Go(func() {
 		l.run()
-	}()
+	})
 }
 
 // Close ends the ledger. Operations that wait get ErrClosed; a commit under

@@ -73,7 +73,7 @@ func (c *counting) Commit(ctx context.Context, b store.Batch) error {
 }
 
 var (
-	anchor  = store.Record{Name: store.Name{Kind: "plain", ID: "-"}, Value: []byte("anchor")}
+	anchor  = store.Record{Kind: "plain", ID: "-", Value: []byte("anchor")}
 	counter = store.Name{Kind: "counter", ID: "-"}
 )
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/kms-enclave/kms-enclave/keyengine"
 	"github.com/kms-enclave/kms-enclave/ledger"
@@ -52,11 +53,12 @@ func (p Purpose) Algorithm(wanted keyengine.Alg) (keyengine.Alg, error) {
 }
 
 func join(algs []keyengine.Alg) string {
-	s := string(algs[0])
+	var s strings.Builder
+	s.WriteString(string(algs[0]))
 	for _, a := range algs[1:] {
-		s += " or " + string(a)
+		s.WriteString(" or " + string(a))
 	}
-	return s
+	return s.String()
 }
 
 // State of a key.
@@ -147,7 +149,7 @@ func (v *Vault) NewKey(ctx context.Context, purpose Purpose, alg keyengine.Alg, 
 		return nil, nil, err
 	}
 	record.Wrapped = generated.Wrapped
-	key := &Key{KeyRecord: record, KeyMeta: KeyMeta{Label: label, State: Active}}
+	key := &Key{KeyRecord: record, Label: label, State: Active}
 	return key, func(tx *ledger.Tx) error { return putNewKey(tx, key, maxKeys) }, nil
 }
 

@@ -73,8 +73,16 @@ func TestPurposeAlgorithms(t *testing.T) {
 		wanted  keyengine.Alg
 		got     keyengine.Alg
 	}{
-		{VAPID, "", "ES256"}, {VAPID, "EdDSA", ""}, {Identity, "", "EdDSA"}, {Identity, "ES256", ""}, {Agreement, "", "X25519"}, {Agreement, "EdDSA", ""},
-		{Signing, "", "EdDSA"}, {Signing, "ES256", "ES256"}, {Signing, "X25519", ""}, {"everything", "", ""},
+		{VAPID, "", "ES256"},
+		{VAPID, "EdDSA", ""},
+		{Identity, "", "EdDSA"},
+		{Identity, "ES256", ""},
+		{Agreement, "", "X25519"},
+		{Agreement, "EdDSA", ""},
+		{Signing, "", "EdDSA"},
+		{Signing, "ES256", "ES256"},
+		{Signing, "X25519", ""},
+		{"everything", "", ""},
 	} {
 		if got, err := test.purpose.Algorithm(test.wanted); got != test.got || (err == nil) != (test.got != "") {
 			t.Errorf("%s with %q: %q, %v", test.purpose, test.wanted, got, err)

@@ -18,7 +18,8 @@ type described struct{ version, commit string }
 
 func (d *described) register(set interface {
 	StringVar(p *string, name, value, usage string)
-}) {
+},
+) {
 	set.StringVar(&d.version, "version", "", "")
 	set.StringVar(&d.commit, "commit", "", "")
 }
@@ -65,11 +66,12 @@ func summary(r *release.Release, out string) string {
 	if err != nil {
 		panic(err) // two ASCII strings have a form in JSON
 	}
-	text := fmt.Sprintf("version      %s\ncommit       %s\nmeasurement  %s\n", r.Version, r.Commit, r.Measurement)
+	var text strings.Builder
+	text.WriteString(fmt.Sprintf("version      %s\ncommit       %s\nmeasurement  %s\n", r.Version, r.Commit, r.Measurement))
 	for _, f := range r.Files() {
-		text += fmt.Sprintf("file         %s (%d bytes)\n", filepath.Join(out, filepath.FromSlash(r.Dir()), f.Name), len(f.Content))
+		text.WriteString(fmt.Sprintf("file         %s (%d bytes)\n", filepath.Join(out, filepath.FromSlash(r.Dir()), f.Name), len(f.Content)))
 	}
-	return text + fmt.Sprintf("manifest     %s\npin          %s\n", filepath.Join(out, "manifest.json"), pin)
+	return text.String() + fmt.Sprintf("manifest     %s\npin          %s\n", filepath.Join(out, "manifest.json"), pin)
 }
 
 // pin is what an app pins, in the form that the SDK takes.

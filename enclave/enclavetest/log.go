@@ -24,8 +24,12 @@ func testAudit(t *testing.T, p Platform) {
 	var page api.Entries
 	c.Must("audit.entries", nil, &page)
 	want := []struct{ method, kid, detail string }{
-		{"vault.create", "", "device"}, {"keys.create", k.KID, "signing"}, {"keys.create", v.KID, "vapid"},
-		{"jwt.sign", k.KID, token.JTI}, {"challenge.sign", k.KID, "login"}, {"token.vapid", v.KID, "https://push.example.net"},
+		{"vault.create", "", "device"},
+		{"keys.create", k.KID, "signing"},
+		{"keys.create", v.KID, "vapid"},
+		{"jwt.sign", k.KID, token.JTI},
+		{"challenge.sign", k.KID, "login"},
+		{"token.vapid", v.KID, "https://push.example.net"},
 	}
 	if len(page.Entries) != len(want) || page.Size != uint64(len(want)) || page.Next != 0 {
 		t.Fatalf("%d entries of %d, next %d; %d wanted", len(page.Entries), page.Size, page.Next, len(want))
@@ -119,14 +123,15 @@ func testAuditPages(t *testing.T, p Platform) {
 	var first api.ExportPage
 	c.Must("audit.export", nil, &first)
 	c.Must("challenge.sign", map[string]any{"kid": k.KID, "context": "x", "data": ""}, nil)
-	file := first.Text
+	var file strings.Builder
+	file.WriteString(first.Text)
 	for cursor := first.Next; cursor != ""; {
 		var page api.ExportPage
 		c.Must("audit.export", map[string]any{"cursor": cursor}, &page)
-		file += page.Text
+		file.WriteString(page.Text)
 		cursor = page.Next
 	}
-	if report, err := audit.VerifyFile(strings.NewReader(file)); err != nil || report.Checked != n+2 {
+	if report, err := audit.VerifyFile(strings.NewReader(file.String())); err != nil || report.Checked != n+2 {
 		t.Errorf("a file begun before the log grew: %+v, %v", report, err)
 	}
 	var beyond api.Entries

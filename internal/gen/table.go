@@ -47,8 +47,7 @@ func methodTable() []byte {
 
 func members(t reflect.Type, params bool) string {
 	var names []string
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if strings.Contains(options, "omitzero") {
 			name += "?"

@@ -55,8 +55,8 @@ func (g *declarations) declare(t reflect.Type) {
 		return
 	}
 	g.seen[t] = true
-	for i := range t.NumField() {
-		g.declare(element(t.Field(i).Type))
+	for field := range t.Fields() {
+		g.declare(element(field.Type))
 	}
 	g.printf("/** %s */\n", g.docs[t.Name()])
 	if t.NumField() == 0 {
@@ -64,8 +64,8 @@ func (g *declarations) declare(t reflect.Type) {
 		return
 	}
 	g.printf("export interface %s {\n", t.Name())
-	for i := range t.NumField() {
-		g.field(t, t.Field(i))
+	for field := range t.Fields() {
+		g.field(t, field)
 	}
 	g.printf("}\n\n")
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/kms-enclave/kms-enclave/keyengine"
 )
@@ -82,10 +83,8 @@ func asPrivate(key keyengine.PrivateKey, wanted ...keyengine.Alg) (*privateKey, 
 	if !ok || k == nil {
 		return nil, fmt.Errorf("private key is a %T: %w", key, keyengine.ErrHandle)
 	}
-	for _, alg := range wanted {
-		if k.alg == alg {
-			return k, nil
-		}
+	if slices.Contains(wanted, k.alg) {
+		return k, nil
 	}
 	return nil, fmt.Errorf("private key is for %s, wanted %s: %w", k.alg, wanted, keyengine.ErrHandle)
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"slices"
 
 	"github.com/kms-enclave/kms-enclave/keyengine"
 )
@@ -70,12 +71,7 @@ func reduced25519(c []byte) bool {
 func smallOrder(public []byte) bool {
 	y := [32]byte(public)
 	y[31] &= 0x7f
-	for i := range smallY {
-		if y == smallY[i] {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(smallY, y)
 }
 
 // smallY holds these coordinates: of order 4, 1, 2, and of four points of order
