@@ -13,7 +13,7 @@ endif
 MODULES := vectors transcripts
 FUZZTIME ?= 20s
 
-.PHONY: demo test test-go test-sdk test-browsers tools-for-tests bench lint generate fuzz
+.PHONY: demo test test-go test-sdk test-browsers tools-for-tests bench profile lint generate fuzz
 
 demo:
 	go run ./cmd/enclave demo
@@ -36,6 +36,10 @@ test-browsers: tools-for-tests
 
 bench: tools-for-tests
 	node bench/run.mjs
+
+profile: tools-for-tests
+	node bench/profile.mjs pipelined
+	node bench/profile.mjs sequential
 
 lint:
 	test -z "$$(go fix -diff ./... | tee /dev/stderr)"

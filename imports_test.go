@@ -44,6 +44,10 @@ var outsideMay = []string{"audit", "release", "demo", "sdk", "store", "web"}
 // mayTouchJS are the only packages that import syscall/js.
 var mayTouchJS = []string{"internal/jsbridge", "internal/host", "keyengine/webcrypto", "store/indexeddb", "cmd/enclave-wasm"}
 
+// mayExec are the only packages that start other programs, and they do so
+// without a shell (os/exec has none) and with arguments of their own.
+var mayExec = []string{"release"}
+
 // foreign are the only packages from other modules inside the browser.
 var foreign = []string{"golang.org/x/mod/sumdb/note", "golang.org/x/mod/sumdb/tlog"}
 
@@ -69,6 +73,8 @@ func checkImport(t *testing.T, file, dir, path string) {
 	switch {
 	case path == "syscall/js" && !slices.Contains(mayTouchJS, dir):
 		t.Errorf("%s: imports syscall/js", file)
+	case path == "os/exec" && !slices.Contains(mayExec, dir):
+		t.Errorf("%s: starts other programs", file)
 	case inside && isOurs && !slices.Contains(allowed, ours):
 		t.Errorf("%s: %s may not import %s", file, dir, ours)
 	case inside && !isOurs && strings.Contains(path, ".") && !slices.Contains(foreign, path):

@@ -5,11 +5,14 @@ import (
 	"sync"
 )
 
+// maxFollowers is how many goroutines stay without work.
+const maxFollowers = 16
+
 // crew serves requests on goroutines that stay. A new goroutine starts with a
 // small stack, and decoding makes it grow by copying, several times; in a browser
 // that costs more than the request. One of the crew leads: it admits requests in
 // the order in which they came. Having admitted one it lets another lead, and
-// serves it. There are never more than there were requests at once, and one.
+// serves it.
 type crew[T any] struct {
 	admit func(T) (job func()) // nil: there is nothing more to do
 
@@ -67,10 +70,22 @@ func (c *crew[T]) work(ctx context.Context) {
 		}
 		c.letLead(ctx)
 		job()
-		c.mu.Lock()
-		c.followers++
-		c.mu.Unlock()
+		if !c.follow() {
+			return
+		}
 	}
+}
+
+// follow reports whether to stay. After a rush most go: stacks that nobody uses
+// would only be work for the garbage collector.
+func (c *crew[T]) follow() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	stay := c.followers < maxFollowers
+	if stay {
+		c.followers++
+	}
+	return stay
 }
 
 // next returns the next job, or nil at the end.

@@ -43,6 +43,17 @@ func TestCrewOrder(t *testing.T) {
 	}
 	close(release)
 	done.Wait()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		c.mu.Lock()
+		followers := c.followers
+		c.mu.Unlock()
+		if followers >= maxFollowers && followers <= maxFollowers+1 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines stay without work", followers)
+		}
+	}
 	cancel()
 	c.running.Wait()
 	if len(admitted) != items {

@@ -1,0 +1,66 @@
+package kmsenclave
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// reference is how the threat model names a test: `file#name`.
+var reference = regexp.MustCompile("`([A-Za-z0-9_./-]+)#([^`]+)`")
+
+// TestThreatModelNamesTests: every promise names tests, and they exist.
+func TestThreatModelNamesTests(t *testing.T) {
+	text, err := os.ReadFile("docs/threat-model.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	promises := 0
+	for line := range strings.Lines(string(text)) {
+		found := reference.FindAllStringSubmatch(line, -1)
+		if strings.HasPrefix(line, "| ") && strings.Count(line, " | ") == 2 && !strings.Contains(line, "---") && !strings.HasSuffix(line, "tests |\n") {
+			promises++
+			if len(found) == 0 {
+				t.Errorf("names no test: %s", line)
+			}
+		}
+		for _, r := range found {
+			source, err := os.ReadFile(r[1])
+			if err != nil || !strings.Contains(string(source), r[2]) {
+				t.Errorf("%s has no %q (%v)", r[1], r[2], err)
+			}
+		}
+	}
+	if promises < 50 {
+		t.Errorf("%d promises found; the page is not read as it should be", promises)
+	}
+}
+
+// link is a link of Markdown to something in the repository.
+var link = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+
+// TestLinks: what the documentation points to is there.
+func TestLinks(t *testing.T) {
+	pages, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	links := 0
+	for _, page := range append(pages, "README.md", "CONTRIBUTING.md", "SECURITY.md", "NEWS.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range link.FindAllStringSubmatch(string(text), -1) {
+			links++
+			if _, err := os.Stat(filepath.Join(filepath.Dir(page), l[1])); err != nil {
+				t.Errorf("%s points to %s: %v", page, l[1], err)
+			}
+		}
+	}
+	if links == 0 {
+		t.Error("no link found")
+	}
+}
