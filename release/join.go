@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"regexp"
 	"strings"
+
+	"github.com/kms-enclave/kms-enclave/store"
 )
 
 // sources are the texts that a loader is joined from.
@@ -89,18 +91,28 @@ var (
 	commitForm  = regexp.MustCompile(`\A([0-9a-f]{40}|unknown)\z`)
 )
 
+// parts are what a release is assembled from.
+type parts struct {
+	sources
+	module          []byte
+	sbom            []byte
+	sdk             []FileInfo
+	version, commit string
+	tags            []string
+}
+
 // assemble measures the parts and makes a release of them.
-func assemble(s sources, module []byte, version, commit string) (*Release, error) {
+func assemble(p parts) (*Release, error) {
 	switch {
-	case !versionForm.MatchString(version):
-		return nil, fmt.Errorf("version: got %q, wanted a semantic version such as 1.2.3, or dev", version)
-	case !commitForm.MatchString(commit):
-		return nil, fmt.Errorf("commit: got %q, wanted 40 hex digits in lower case, or unknown", commit)
-	case len(module) == 0:
+	case !versionForm.MatchString(p.version):
+		return nil, fmt.Errorf("version: got %q, wanted a semantic version such as 1.2.3, or dev", p.version)
+	case !commitForm.MatchString(p.commit):
+		return nil, fmt.Errorf("commit: got %q, wanted 40 hex digits in lower case, or unknown", p.commit)
+	case len(p.module) == 0:
 		return nil, fmt.Errorf("module: got no bytes")
 	}
-	wasm := hash(module)
-	loader, err := join(s, constants{Version: version, Commit: commit, Wasm: wasm.Integrity()})
+	wasm := hash(p.module)
+	loader, err := join(p.sources, constants{Version: p.version, Commit: p.commit, Wasm: wasm.Integrity()})
 	if err != nil {
 		return nil, err
 	}
@@ -110,10 +122,20 @@ func assemble(s sources, module []byte, version, commit string) (*Release, error
 		return nil, err
 	}
 	script := measurement.name() + ".js"
-	page := strings.NewReplacer("{{script}}", script, "{{integrity}}", measurement.Integrity()).Replace(s.page)
-	return &Release{
-		Version: version, Commit: commit, Toolchain: Toolchain,
-		Measurement: measurement.Hex(), Policy: policy, Wasm: wasm.Integrity(),
-		files: []File{{pageName, []byte(page)}, {script, loader}, {wasm.name() + ".wasm", module}},
-	}, nil
+	page := strings.NewReplacer("{{script}}", script, "{{integrity}}", measurement.Integrity()).Replace(p.page)
+	r := &Release{Description: Description{
+		Version: p.version, Commit: p.commit, Toolchain: Toolchain, Storage: store.SchemaVersion,
+		Build:       BuildInfo{Env: buildEnv, Flags: buildFlags, Tags: append([]string{}, p.tags...), WasmExec: Integrity([]byte(p.wasmExec))},
+		Measurement: measurement.Hex(), Path: pathOf(measurement.Hex()), Policy: policy, Wasm: wasm.Integrity(), SDK: p.sdk,
+	}}
+	r.add(pageName, []byte(page))
+	r.add(script, loader)
+	r.add(wasm.name()+".wasm", p.module)
+	r.add(sbomName, p.sbom)
+	return r, r.check()
+}
+
+func (r *Release) add(name string, content []byte) {
+	r.Files = append(r.Files, describe(name, content))
+	r.contents = append(r.contents, content)
 }

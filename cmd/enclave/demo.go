@@ -36,7 +36,7 @@ func runDemo(ctx context.Context, u *ui, args []string) error {
 	if err != nil {
 		return err
 	}
-	enclaveSite, err := r.Handler(release.Deployment{FrameAncestors: []string{app.origin()}})
+	deployed, err := r.Deploy(release.Deployment{FrameAncestors: []string{app.origin()}})
 	if err != nil {
 		return withHint(err, "the app's address must be one that browsers can name, such as 127.0.0.1:8443")
 	}
@@ -49,5 +49,5 @@ func runDemo(ctx context.Context, u *ui, args []string) error {
 		EnclaveURL: enclave.origin() + r.Page(), Policy: r.Policy, Wasm: r.Wasm, Measurement: r.Measurement,
 	}, sdk.FS())
 	u.print("Open %s/ in a browser. Ctrl-C ends the demo.\n", app.origin())
-	return serveAll(ctx, site{app, appSite}, site{enclave, enclaveSite})
+	return serveAll(ctx, site{app, appSite}, site{enclave, release.Handler(deployed)})
 }
