@@ -75,7 +75,7 @@ func Build(ctx context.Context, o Options) (*Release, error) {
 	}
 	p := parts{sources: text, sdk: sdk, version: cmp.Or(o.Version, "dev"), commit: o.Commit, tags: o.Tags}
 	if p.commit == "" {
-		p.commit = headCommit(ctx, o.Source)
+		p.commit = HeadCommit(ctx, o.Source)
 	}
 	progress("compiling the enclave to WebAssembly")
 	if p.module, err = compile(ctx, o, tools); err != nil {
@@ -184,8 +184,8 @@ func withoutGo(env []string) []string {
 	})
 }
 
-// headCommit returns the commit that dir is a clean checkout of, or "unknown".
-func headCommit(ctx context.Context, dir string) string {
+// HeadCommit returns the commit that dir is a clean checkout of, or "unknown".
+func HeadCommit(ctx context.Context, dir string) string {
 	const unknown = "unknown"
 	head, err := run(ctx, dir, os.Environ(), "git", "rev-parse", "--verify", "HEAD")
 	if err != nil {

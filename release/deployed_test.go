@@ -78,10 +78,14 @@ func TestCompress(t *testing.T) {
 
 func TestLoadRefuses(t *testing.T) {
 	for name, spoil := range map[string]func(dir, release string) error{
-		"no manifest":        func(dir, _ string) error { return os.Remove(filepath.Join(dir, "manifest.json")) },
-		"manifest of none":   func(dir, _ string) error { return os.WriteFile(filepath.Join(dir, "manifest.json"), []byte("{}"), 0o600) },
-		"no page":            func(_, release string) error { return os.Remove(filepath.Join(release, "kms.html")) },
-		"another page":       func(_, release string) error { return os.WriteFile(filepath.Join(release, "kms.html"), []byte("x"), 0o600) },
+		"no manifest": func(dir, _ string) error { return os.Remove(filepath.Join(dir, "manifest.json")) },
+		"manifest of none": func(dir, _ string) error {
+			return os.WriteFile(filepath.Join(dir, "manifest.json"), []byte("{}"), 0o600)
+		},
+		"no page": func(_, release string) error { return os.Remove(filepath.Join(release, "kms.html")) },
+		"another page": func(_, release string) error {
+			return os.WriteFile(filepath.Join(release, "kms.html"), []byte("x"), 0o600)
+		},
 		"truncated manifest": func(_, release string) error { return os.Truncate(filepath.Join(release, "manifest.json"), 100) },
 		"another directory": func(_, release string) error {
 			return os.Rename(release, filepath.Join(filepath.Dir(release), strings.Repeat("0", 32)))

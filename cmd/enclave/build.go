@@ -72,6 +72,23 @@ func runBuild(ctx context.Context, u *ui, args []string) error {
 	return nil
 }
 
+func runWithdraw(u *ui, args []string) error {
+	f := u.flags("withdraw")
+	dir := f.String("dir", "", "")
+	target, err := u.parseWithTarget(f, args, "the release to withdraw")
+	if err != nil {
+		return err
+	}
+	if *dir == "" {
+		return &failure{err: errors.New("withdraw: got no --dir, wanted the directory of the releases"), hint: "for instance: enclave withdraw --dir dist 1f3a…", usage: true}
+	}
+	if err := release.Withdraw(*dir, target); err != nil {
+		return withHint(err, "ls "+filepath.Join(*dir, "r")+" shows what is there; give one of the names, but not the newest release's")
+	}
+	u.print("withdrawn: apps that pin it do not start any more, once the directory is deployed\n")
+	return nil
+}
+
 // previousRelease returns what a build is compared with: the manifest that
 // --previous names, else the newest one that the directory holds, else nothing.
 func previousRelease(path, out string) (*release.Description, error) {
