@@ -88,11 +88,24 @@ func literal(v any) string {
 	return string(text)
 }
 
-// Versions and commits go into comments, headers and file listings.
+// Versions (Semantic Versioning 2.0.0, or dev) and commits go into comments and
+// listings; a mistake in one is measured for ever.
 var (
-	versionForm = regexp.MustCompile(`\A[0-9A-Za-z][0-9A-Za-z.+-]{0,63}\z`)
+	versionForm = regexp.MustCompile(`\A(dev|(0|[1-9][0-9]{0,8})(\.(0|[1-9][0-9]{0,8})){2}(-[0-9A-Za-z.-]{1,32})?(\+[0-9A-Za-z.-]{1,32})?)\z`)
 	commitForm  = regexp.MustCompile(`\A([0-9a-f]{40}|unknown)\z`)
 )
+
+// CheckNames returns an error unless version and commit are what a release may
+// call itself.
+func CheckNames(version, commit string) error {
+	switch {
+	case !versionForm.MatchString(version):
+		return fmt.Errorf("version: got %q, wanted a semantic version such as 1.2.3, or dev", version)
+	case !commitForm.MatchString(commit):
+		return fmt.Errorf("commit: got %q, wanted 40 hex digits in lower case, or unknown", commit)
+	}
+	return nil
+}
 
 // parts are what a release is assembled from.
 type parts struct {
@@ -106,12 +119,10 @@ type parts struct {
 
 // assemble measures the parts and makes a release of them.
 func assemble(p parts) (*Release, error) {
-	switch {
-	case !versionForm.MatchString(p.version):
-		return nil, fmt.Errorf("version: got %q, wanted a semantic version such as 1.2.3, or dev", p.version)
-	case !commitForm.MatchString(p.commit):
-		return nil, fmt.Errorf("commit: got %q, wanted 40 hex digits in lower case, or unknown", p.commit)
-	case len(p.module) == 0:
+	if err := CheckNames(p.version, p.commit); err != nil {
+		return nil, err
+	}
+	if len(p.module) == 0 {
 		return nil, fmt.Errorf("module: got no bytes")
 	}
 	wasm := hash(p.module)

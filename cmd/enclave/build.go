@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json/v2"
 	"errors"
@@ -24,6 +25,14 @@ func (d *described) register(set interface {
 	set.StringVar(&d.commit, "commit", "", "")
 }
 
+// check returns an error unless they can be measured.
+func (d described) check() error {
+	if err := release.CheckNames(cmp.Or(d.version, "dev"), cmp.Or(d.commit, "unknown")); err != nil {
+		return &failure{err: err, hint: "both become part of the measurement; enclave build --help says more", usage: true}
+	}
+	return nil
+}
+
 func runBuild(ctx context.Context, u *ui, args []string) error {
 	var d described
 	var ancestors texts
@@ -41,7 +50,7 @@ func runBuild(ctx context.Context, u *ui, args []string) error {
 		return &failure{err: errors.New("build: got no --out, wanted a directory"), hint: "for instance: enclave build --out dist", usage: true}
 	}
 	deployment := release.Deployment{FrameAncestors: ancestors, Origin: *origin}
-	if err := checkDeployment(deployment); err != nil {
+	if err := errors.Join(checkDeployment(deployment), d.check()); err != nil {
 		return err
 	}
 	before, err := previousRelease(*previous, *out)
@@ -69,6 +78,9 @@ func runBuild(ctx context.Context, u *ui, args []string) error {
 		return withHint(err, "the directory must be writable, and hold nothing but releases; try another --out")
 	}
 	u.print("%s", summary(deployed, before, *out))
+	if len(ancestors) == 0 {
+		u.warn("no --frame-ancestors was given: with these headers no app can embed the release")
+	}
 	return nil
 }
 

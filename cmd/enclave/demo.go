@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -32,6 +33,9 @@ func runDemo(ctx context.Context, u *ui, args []string) error {
 		return err
 	}
 	defer enclave.close()
+	if app.host == enclave.host {
+		return &failure{err: fmt.Errorf("demo: app and enclave would both be on %s, and are two sites in production", app.host), hint: "leave --addr on 127.0.0.1 and --enclave-addr on localhost", usage: true}
+	}
 	r, err := buildRelease(ctx, u, described{})
 	if err != nil {
 		return err

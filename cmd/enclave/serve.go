@@ -5,6 +5,8 @@ import (
 	"encoding/json/v2"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/kms-enclave/kms-enclave/release"
 )
@@ -31,7 +33,7 @@ func runServe(ctx context.Context, u *ui, args []string) error {
 	case *dir == "" && len(ancestors) == 0:
 		return &failure{err: errors.New("serve: got no --frame-ancestors, wanted the origin of an app"), hint: "for instance --frame-ancestors http://127.0.0.1:8080; nobody else may embed the enclave", usage: true}
 	}
-	if err := checkDeployment(deployment); err != nil {
+	if err := errors.Join(checkDeployment(deployment), d.check()); err != nil {
 		return err
 	}
 	at, err := listen("--addr", *addr, false)
@@ -46,6 +48,12 @@ func runServe(ctx context.Context, u *ui, args []string) error {
 	public := all[0].Manifest.Deployment.Origin
 	if public == "" {
 		public = at.origin()
+	}
+	if slices.Contains(all[0].Manifest.Deployment.FrameAncestors, public) {
+		return &failure{err: fmt.Errorf("--frame-ancestors: %s is where the enclave itself is served", public), hint: "an app on the enclave's origin could read its storage; serve them from two", usage: true}
+	}
+	if strings.HasPrefix(public, "http://") && at.host != "localhost" {
+		u.warn("browsers run an enclave over https only, except on localhost; put a proxy in front and say --origin https://…")
 	}
 	u.announce(all[0].Release, public+all[0].Release.Page(), *asJSON)
 	return serveAll(ctx, site{at, release.Handler(all...)})

@@ -66,6 +66,11 @@ func isTerminal(w io.Writer) bool {
 // print writes a result.
 func (u *ui) print(format string, args ...any) { fmt.Fprintf(u.stdout, format, args...) }
 
+// warn says what a person will want to know, though nothing failed.
+func (u *ui) warn(format string, args ...any) {
+	fmt.Fprintf(u.stderr, "enclave: warning: "+format+"\n", args...)
+}
+
 // progress says what takes a while now; the step before is done.
 func (u *ui) progress(step string) {
 	if !u.watched {
