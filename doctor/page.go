@@ -157,8 +157,11 @@ func (p *page) readScript(n *html.Node, base *url.URL) *url.URL {
 }
 
 func frameOf(n *html.Node, base *url.URL) (f frame) {
-	if u, err := base.Parse(attribute(n, "src")); err == nil && attribute(n, "src") != "" {
-		f.src = u
+	if src := attribute(n, "src"); src != "" {
+		var err error
+		if f.src, err = base.Parse(src); err != nil {
+			f.src = &url.URL{Opaque: src} // browsers forgive more than this; it is a frame all the same
+		}
 	}
 	for _, a := range n.Attr {
 		if a.Key == "sandbox" {
@@ -255,7 +258,7 @@ func (p *page) findSDK() {
 var (
 	releaseForm = regexp.MustCompile(`https?://[A-Za-z0-9.\-\[\]:]+/r/[0-9a-f]{32}/kms\.html`)
 	policyForm  = regexp.MustCompile(`default-src 'none'; script-src 'sha384-[A-Za-z0-9+/]{64}' 'wasm-unsafe-eval'; worker-src blob:; connect-src 'none'; base-uri 'none'; form-action 'none'`)
-	hashForm    = regexp.MustCompile(`script-src[^;]{0,20}sha384-`)
+	hashForm    = regexp.MustCompile(`script-src[^;]{0,20}sha384-[A-Za-z0-9+/]{20}`)
 )
 
 // texts yields everything that was read, the page first.

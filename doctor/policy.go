@@ -3,6 +3,7 @@ package doctor
 import (
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
@@ -172,7 +173,7 @@ func (e *examination) checkFrames() {
 		if f.src == nil || f.sandbox != nil && !hasAny(f.sandbox, "allow-same-origin") {
 			continue
 		}
-		e.say(Bad, "frames", `Give it sandbox="allow-scripts" without allow-same-origin.`, "The frame %q is not sandboxed: a page of the enclave's host inside it can script the enclave's frame, and gets the share.", clip(f.src.String()))
+		e.say(Bad, "frames", `Give it sandbox="allow-scripts" without allow-same-origin.`, "The frame %s is not sandboxed: a page of the enclave's host inside it can script the enclave's frame, and gets the share.", strconv.QuoteToASCII(clip(f.src.String())))
 	}
 }
 

@@ -38,6 +38,8 @@ missing_packages() {
     has Xvfb || echo xvfb
     has dbus-run-session || echo dbus
   fi
+  has curl || echo curl
+  has xxd || echo xxd
   has node || echo nodejs
   has npm || echo npm
 }
