@@ -236,7 +236,12 @@ test("close while a call is being prepared, queued or posted", async () => {
 });
 
 test("the worker dies while a new launch waits for it", async () => {
-  const kms = await tab();
+  let launches = 0;
+  const launch = async (...args) => {
+    if (++launches > 1) await turns(); // longer than storage takes
+    return await enclave.launch(...args);
+  };
+  const kms = await tab({ launch });
   const other = await tab();
   await other.call("vault.create", DEVICE);
   await other.call("vault.destroy", {});

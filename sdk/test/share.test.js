@@ -201,15 +201,18 @@ const plays = [
   { existing: false, scripts: [[creating], [creating, destroying]] },
   { existing: true, scripts: [[destroying], [creating]] },
   { existing: true, scripts: [[destroying], [destroying, creating]] },
-  { existing: true, scripts: [[creating], [destroying], [creating]], crashes: false },
+  { existing: true, scripts: [[creating], [destroying], [creating]], crashes: false, alike: [0, 2] },
 ];
 
-for (const { existing, scripts, crashes = true } of plays) {
+for (const { existing, scripts, crashes = true, alike: [first, second] = [] } of plays) {
   const names = scripts.map((script) => script.map((call) => call.name).join(" and ")).join(" | ");
   test(`every order: ${names}${existing ? "" : ", no vault at first"}`, async () => {
     const lengths = scripts.map((script) => 3 * script.length);
     for (const ending of crashes ? endings(lengths) : [lengths]) {
-      for (const order of orders(ending)) await play(scripts, existing, order, ending !== lengths).catch((error) => Promise.reject(new Error(`order ${order}`, { cause: error })));
+      for (const order of orders(ending)) {
+        if (second !== undefined && order.indexOf(first) > order.indexOf(second)) continue; // the same with the two exchanged
+        await play(scripts, existing, order, ending !== lengths).catch((error) => Promise.reject(new Error(`order ${order}`, { cause: error })));
+      }
     }
   });
 }
