@@ -333,8 +333,9 @@ export class Channel {
    * @param {unknown} result
    */
   async #succeeded(call, result) {
-    const { succeeded } = call.options;
-    if (!succeeded) return this.#settle(call, undefined, result);
+    const { succeeded, signal } = call.options;
+    if (!succeeded || signal?.aborted) this.#settle(call, undefined, result);
+    if (!succeeded) return;
     if (call.state !== "settled") {
       call.state = "finishing";
       call.result = result;

@@ -170,6 +170,15 @@ test("signal after the enclave has answered: the answer counts, and nothing more
   assert.equal(await settled(create), false);
   stop.abort();
   assert.equal((await create).state, "unlocked");
+
+  enclave.vault = null;
+  enclave.held.add("vault.create");
+  const early = new AbortController();
+  const posted = kms.call("vault.create", DEVICE, { signal: early.signal });
+  await turns();
+  early.abort(); // the worker does it all the same
+  session().answer(session().posted.findLast(({ method }) => method === "vault.create"));
+  assert.equal((await posted).state, "unlocked");
 });
 
 test("a dialog stops the time of calls that wait for it to be started again", async () => {
