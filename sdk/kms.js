@@ -26,8 +26,9 @@ const OPTIONS = new Set(["url", "pin", "minimum", "account", "container", "timeo
  * Launches the enclave and connects to it. See ConnectOptions and Kms in kms.d.ts.
  *
  * @type {typeof import("./kms.d.ts").connect}
- * @throws {KmsError} `invalid_request` for bad options; `launch_refused`, `unsupported`, `timeout`, `integrity`,
- *   `storage_unavailable` or `storage_full` if the enclave, or nothing but the enclave, could not be started
+ * @throws {KmsError} `invalid_request` for bad options, with the option in details.member; `launch_refused`, `unsupported`, `timeout`,
+ *   `integrity`, `internal`, `storage_unavailable` or `storage_full` if the pinned enclave, at the wanted level, could not be started
+ *   within timeoutMs milliseconds
  */
 export async function connect(options) {
   const connection = new Connection(planOf(options));
@@ -50,7 +51,7 @@ function planOf(options) {
   demand("url", release.origin !== location.origin, "another origin than the app's wanted: on its own origin the enclave would be no enclave");
   demand("minimum", LEVELS.includes(minimum), `one of ${LEVELS.join(", ")} wanted`);
   if (!release.pinned && minimum !== "unpinned") throw new KmsError("launch_refused", `minimum: level "${minimum}" needs a pin`, { details: { cause: "level" } });
-  demand("account", isAccount(account), `a string of at most ${ACCOUNT_BYTES} bytes of UTF-8 wanted`);
+  demand("account", isAccount(account), `a well-formed string of at most ${ACCOUNT_BYTES} bytes of UTF-8 wanted`);
   demand("container", container instanceof Element, "an element of this document wanted");
   demand("timeoutMs", isTimeout(timeoutMs), "a number of milliseconds from 1 to 2147483647 wanted");
   demand("share", share === undefined || (share instanceof Uint8Array && share.length === SHARE_BYTES), `a Uint8Array of ${SHARE_BYTES} bytes wanted`);
@@ -66,12 +67,14 @@ function demand(option, fulfilled, message) {
   if (!fulfilled) throw new KmsError("invalid_request", `${option}: ${message}`, { details: { member: option } });
 }
 
-/** @param {unknown} account */
+/**
+ * The loader's own rule. A lone surrogate has no UTF-8; this says what isWellFormed does, in browsers too
+ * old to have it, which the loader is still to refuse in words.
+ *
+ * @param {unknown} account
+ */
 function isAccount(account) {
-  if (typeof account !== "string") return false;
-  const bytes = new TextEncoder().encode(account);
-  // A lone surrogate has no UTF-8: it comes back as another character.
-  return bytes.length <= ACCOUNT_BYTES && new TextDecoder().decode(bytes) === account;
+  return typeof account === "string" && !/\p{Surrogate}/u.test(account) && new TextEncoder().encode(account).length <= ACCOUNT_BYTES;
 }
 
 /**
