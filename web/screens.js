@@ -64,9 +64,21 @@ function showDialog(request, answer) {
 
 function keysAtStake(n) {
   if (n === 0) return "There are no keys in it.";
-  if (n === 1) return "The one key in it will be deleted. Nobody can bring it back, and whatever trusts it will no longer know you.";
+  if (n === 1) return "The one key in it will be deleted. This cannot be undone, and whatever trusts the key will no longer know you.";
   const all = n < 0 ? "Every key in it will be deleted. How many there are cannot be read." : `All ${n} keys in it will be deleted.`;
-  return all + " Nobody can bring them back, and whatever trusts them will no longer know you.";
+  return all + " This cannot be undone, and whatever trusts the keys will no longer know you.";
+}
+
+// What is known about a vault that does not open, and what deleting it means.
+// An app brings about "share-missing" by giving a wrong secret.
+function condition({ state, reason }) {
+  if (state === "lost" && reason === "share-missing") {
+    return "The app gave another secret than the one this vault was made with, so it does not open now. The vault may be intact: with the right secret it would open. Deleting it destroys it for good.";
+  }
+  if (state === "lost") return "The app remembers a vault, but this browser no longer has it: its storage was emptied. Deleting clears what is left and makes room for a new, empty one.";
+  if (state === "damaged") return "What this browser has stored of the vault is not what was written. Some of its keys may still work. Deleting it destroys them for good.";
+  if (state === "unreadable") return "The vault cannot be read now. It may be intact. Deleting it destroys it for good.";
+  return "";
 }
 
 // "Delete this vault?", with a word to type and a wait that counts only while
@@ -107,7 +119,7 @@ class DestroyDialog {
   }
 
   #draw() {
-    const { origin, account, keys, state, word } = this.#request;
+    const { origin, account, keys, reason, word } = this.#request;
     this.#word = element("input", {
       id: "word", type: "text", autocomplete: "off", autocapitalize: "characters", spellcheck: false,
       "aria-describedby": "wait", oninput: () => this.#show(),
@@ -118,7 +130,8 @@ class DestroyDialog {
     this.#clock = element("p", { id: "wait", className: "quiet" });
     this.#status = element("p", { id: "status", className: "quiet", role: "status" });
     const cancel = element("button", { id: "cancel", type: "button", onclick: () => this.#answer(false) }, "Cancel");
-    const lost = state === "lost" ? [element("p", {}, "This browser no longer opens the vault. Deleting it makes room for a new, empty one.")] : [];
+    const known = condition(this.#request);
+    const gone = reason === "marker-without-vault"; // there are no keys to delete
     return element(
       "main",
       { role: "alertdialog", "aria-modal": "true", "aria-labelledby": "title", "aria-describedby": "what" },
@@ -127,9 +140,9 @@ class DestroyDialog {
         "div",
         { id: "what" },
         element("p", {}, "An app asks to delete the vault in which your keys for it are kept."),
-        element("dl", {}, ...this.#fact("The app", origin), ...this.#fact("Account", account || "(no name)")),
-        ...lost,
-        element("p", {}, keysAtStake(keys)),
+        element("dl", {}, ...this.#fact("The app", origin), ...this.#fact("Account, in the app's words", account || "(no name)")),
+        ...(known ? [element("p", {}, known)] : []),
+        ...(gone ? [] : [element("p", {}, keysAtStake(keys))]),
       ),
       element("label", { htmlFor: "word" }, "To go on, type ", element("strong", {}, word)),
       this.#word,

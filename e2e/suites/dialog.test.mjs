@@ -113,6 +113,59 @@ eachEngine("dialog", (bench, engine) => {
     assert.equal(await state(page), "unlocked");
   });
 
+  it("counts a dialog that the app calls off", async () => {
+    const page = await bench.open();
+    const shown = await page.evaluate(async () => {
+      await startKms({ account: "called off" });
+      await kms.vault.create({ persistence: "session", lock: "none" });
+      const dialog = document.querySelector("dialog.kms-enclave-dialog");
+      const until = async (fulfilled) => {
+        for (const end = performance.now() + 5000; !fulfilled() && performance.now() < end; ) await new Promise((resolve) => setTimeout(resolve, 20));
+      };
+      const outcomes = [];
+      for (let i = 0; i < 6; i++) {
+        const off = new AbortController();
+        let code;
+        kms.vault.destroy(undefined, { signal: off.signal }).then(() => (code = "destroyed"), (e) => (code = e.code));
+        await until(() => dialog.open || code);
+        outcomes.push(dialog.open ? "shown" : "not shown");
+        off.abort();
+        await until(() => !dialog.open && code);
+        outcomes.push(code);
+      }
+      return outcomes;
+    });
+    assert.deepEqual(shown, [...Array(2).fill(["shown", "cancelled"]), ...Array(4).fill(["not shown", "denied"])].flat());
+  });
+
+  it("tells a wrong secret from a vault that is gone, and says whose words the account is", async () => {
+    const page = await bench.open();
+    await page.evaluate(async () => {
+      await startKms({ account: "your bank", share: new Uint8Array(32).fill(1) });
+      await kms.vault.create({ persistence: "device", lock: "none" });
+      kms.close();
+      await startKms({ account: "your bank", share: new Uint8Array(32).fill(2) });
+      window.ending = "pending";
+      kms.vault.destroy().then(() => (window.ending = "destroyed"), (e) => (window.ending = e.code));
+    });
+    const frame = await page.frame(new URL(bench.site.release.url).origin);
+    await frame.waitFor("#confirm");
+    const { text } = await seen(frame);
+    assert.match(text, /another secret/);
+    assert.match(text, /may be intact/);
+    assert.match(text, /destroys it for good/);
+    assert.match(text, /Account, in the app's words/);
+    assert.doesNotMatch(text, /room for a new/);
+    await frame.click("#cancel");
+    await eventually("an answer", async () => (await ending(page)) === "cancelled");
+    const state = await page.evaluate(async () => {
+      kms.close();
+      await startKms({ account: "your bank", share: new Uint8Array(32).fill(1) });
+      return (await kms.vault.status()).state;
+    });
+    assert.equal(state, "unlocked");
+  });
+
   it("fits a narrow screen", async () => {
     const { page, frame } = await asked(bench, "narrow");
     const wide = await frame.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
