@@ -4,7 +4,7 @@
 //
 // What a dialog can prove is bounded: an app can hide the frame it embeds, or
 // move the focus. So the focus never starts on the confirming button, and what
-// cannot be undone is typed, and waits.
+// cannot be undone is typed, and waits for as long as it can be seen.
 
 const STYLE = `
   :root { color-scheme: light dark; --text: #1a1c21; --quiet: #50545e; --page: #ffffff; --field: #ffffff; --line: #767b87; --danger: #b3191f; --on-danger: #ffffff; --focus: #1558d6; --soft: #eef0f4; }
@@ -81,12 +81,47 @@ function condition({ state, reason }) {
   return "";
 }
 
+// Whether a dialog can be seen, as far as the browser tells. Chromium tells
+// whether anything covers the frame, makes it transparent, clips or distorts it
+// (Intersection Observer v2; a CSS mask escapes it). The others tell only which
+// part of it is in the viewport, and WebKit not at first; there the dialog must
+// have the focus, too, which a frame that is not drawn does not get in Firefox.
+// visibilityState is about the tab: in a hidden frame it is "visible".
+class Sight {
+  #last; // of the observer's entries
+  #observer = new IntersectionObserver((entries) => (this.#last = entries.at(-1)), {
+    trackVisibility: true, delay: 100, threshold: Array.from({ length: 21 }, (_, i) => i / 20),
+  });
+
+  constructor(target) {
+    this.#observer.observe(target);
+  }
+
+  get clear() {
+    if (document.visibilityState !== "visible" || (this.#last && !this.#readable)) return false;
+    if ("isVisible" in IntersectionObserverEntry.prototype) return this.#last?.isVisible === true;
+    return document.hasFocus();
+  }
+
+  // Enough of it is in the viewport to read, in CSS pixels: no less than a phone at
+  // a high zoom shows.
+  get #readable() {
+    const { width, height } = this.#last.intersectionRect;
+    return width >= 240 && height >= 120;
+  }
+
+  end() {
+    this.#observer.disconnect();
+  }
+}
+
 // "Delete this vault?", with a word to type and a wait that counts only while
-// the dialog can be seen.
+// the dialog can be seen, and begins anew when it could not be.
 class DestroyDialog {
   #answer;
   #request;
   #remaining; // milliseconds until the confirming button may be used
+  #sight;
   #last = performance.now();
   #timer;
   #word;
@@ -104,6 +139,7 @@ class DestroyDialog {
     this.#root = this.#draw();
     document.title = "Delete this vault?";
     document.body.append(this.#root);
+    this.#sight = new Sight(this.#root);
     this.#takeFocus();
     this.#timer = setInterval(() => this.#tick(), 200);
     document.addEventListener("keydown", this.#key);
@@ -112,6 +148,7 @@ class DestroyDialog {
 
   remove() {
     clearInterval(this.#timer);
+    this.#sight.end();
     document.removeEventListener("keydown", this.#key);
     this.#word.value = "";
     this.#root.remove();
@@ -177,12 +214,9 @@ class DestroyDialog {
     const now = performance.now();
     // A timer that comes late counts as one turn, so that time in which the
     // page could not draw is not time in which it was read.
-    if (document.visibilityState === "visible") this.#remaining -= Math.min(now - this.#last, 400);
+    if (this.#sight.clear) this.#remaining = Math.max(0, this.#remaining - Math.min(now - this.#last, 400));
+    else this.#remaining = this.#request.waitMs;
     this.#last = now;
-    if (this.#remaining <= 0) {
-      this.#remaining = 0;
-      clearInterval(this.#timer);
-    }
     this.#show();
   }
 
@@ -194,7 +228,7 @@ class DestroyDialog {
     const seconds = Math.ceil(this.#remaining / 1000);
     const may = seconds === 0 && this.#typed;
     this.#progress.value = this.#request.waitMs - this.#remaining;
-    this.#clock.textContent = seconds > 0 ? `Time to think: ${seconds} s` : "The time to think is over.";
+    this.#clock.textContent = seconds > 0 ? `Time to think: ${seconds} s, while this is in front and nothing covers it` : "The time to think is over.";
     if (this.#confirm.disabled === may) {
       this.#confirm.disabled = !may;
       this.#status.textContent = may ? "The vault can be deleted now." : "";

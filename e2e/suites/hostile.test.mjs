@@ -27,7 +27,9 @@ const thief = `
   window.startKms = () => {};
   const hooked = new WeakSet();
   function watch(app) {
-    setInterval(() => {
+    // A worker's clock, because that of a window in the background is slowed down.
+    const clock = new Worker(URL.createObjectURL(new Blob(["setInterval(() => postMessage(0), 2)"])));
+    clock.onmessage = () => {
       for (let i = 0; i < app.length; i++) {
         try {
           if (app[i] === window || !app[i].location.pathname.startsWith("/r/") || hooked.has(app[i].document)) continue;
@@ -35,7 +37,7 @@ const thief = `
           app[i].addEventListener("message", ({ data }) => { if (data?.type === "connect") window.stolen = Array.from(data.share); });
         } catch {} // another origin's
       }
-    }, 0);
+    };
   }`;
 
 /** Without the SDK: the frame lies in the document's own tree, and is handed a share of sevens. */
@@ -66,7 +68,7 @@ const stillSigns = async () => {
   return reply.result?.token ?? JSON.stringify(reply);
 };
 
-eachEngine("hostile", (bench) => {
+eachEngine("hostile", (bench, engine) => {
   const raw = () => bench.open(`${bench.site.app.origin}/raw.html`);
 
   it("forged window messages before the handshake change nothing", async () => {
@@ -328,8 +330,7 @@ eachEngine("hostile", (bench) => {
       body: `const url = ${JSON.stringify(host.release.url)};
         while (!window.startKms || !window.Wire) await new Promise((resolve) => setTimeout(resolve, 20));
         const result = await (${script})(url).then((launch) => launch ?? {}, (e) => ({ error: String(e) }));
-        localStorage.opened = JSON.stringify({ ...result, opener: window.opener !== null });
-        window.close();`,
+        localStorage.opened = JSON.stringify({ ...result, opener: window.opener !== null });`,
     });
     app.openerPolicy = usual;
     host.intercept = ({ pathname }) => (pathname === "/evil.html" ? html(`<script>${thief}</script><button id="open" onclick="watch(window.open('${app.origin}/opened.html'))">open</button>`) : undefined);
@@ -341,16 +342,17 @@ eachEngine("hostile", (bench) => {
     return { stolen: await evil.evaluate(() => window.stolen), ...JSON.parse(said) };
   }
 
-  const withSDK = `async (url) => { const kms = await connect({ ...configuration, url, account: "opened", container: document.querySelector("#kms") }); return { warnings: kms.launch.warnings }; }`;
+  const withSDK = `async (url) => { const kms = await connect({ ...configuration, url, account: "opened", container: document.querySelector("#kms"), timeoutMs: 25_000 }); return { warnings: kms.launch.warnings }; }`;
 
-  it("a page of the enclave's host that opens the app reaches a frame in the open, and not where the SDK puts it", async () => {
+  // WebKitWebDriver answers no more once a page has opened a window; there the frame inside the app has to stand for it.
+  if (engine !== "webkit") it("a page of the enclave's host that opens the app reaches a frame in the open, and not where the SDK puts it", async () => {
     assert.deepEqual(await opened(embedInTheOpen, undefined), { stolen: sevens, opener: true });
-    const { stolen, opener, warnings } = await opened(withSDK, undefined);
-    assert.deepEqual([stolen, opener], [null, true]);
+    const { stolen, opener, warnings, error } = await opened(withSDK, undefined);
+    assert.deepEqual([stolen, opener, error], [null, true, undefined]);
     assert.deepEqual(warnings.map((text) => text.split(" ").slice(0, 4).join(" ")), ["The window that opened", "The app's page is"]);
   });
 
-  it("the opener policy that embedding.md asks for stops it, too", async () => {
+  if (engine !== "webkit") it("the opener policy that embedding.md asks for stops it, too", async () => {
     assert.deepEqual(await opened(embedInTheOpen, "same-origin"), { stolen: null, opener: false });
     assert.deepEqual(await opened(withSDK, "same-origin"), { stolen: null, opener: false, warnings: [] });
   });
