@@ -357,6 +357,18 @@ eachEngine("hostile", (bench, engine) => {
     assert.deepEqual(await opened(withSDK, "same-origin"), { stolen: null, opener: false, warnings: [] });
   });
 
+  it("starts under the policy that embedding.md asks for, without a warning", async () => {
+    const { app, release } = bench.site;
+    const usual = app.policy;
+    app.policy = usual.replace(/frame-src [^;]*/, `frame-src ${release.url}`);
+    try {
+      const page = await bench.open();
+      assert.deepEqual((await page.evaluate(() => startKms({ account: "strict" }))).warnings, []);
+    } finally {
+      app.policy = usual;
+    }
+  });
+
   it("says when the app is itself in a frame", async () => {
     const { app, other } = bench.site;
     app.extra.set("/framed.html", { headers: { "content-type": "text/html", "content-security-policy": app.policy.replace("frame-ancestors 'none'", "frame-ancestors *") }, body: `<!doctype html><div id=kms></div><script type=module src="/app.js"></script>` });
