@@ -210,7 +210,7 @@ type KeyList struct {
 }
 
 // SignJWTParams are the parameters of jwt.sign. Claims may not contain a
-// registered claim (iss, sub, aud, exp, nbf, iat, jti).
+// registered claim (iss, sub, aud, exp, nbf, iat, jti), in whatever letter case.
 type SignJWTParams struct {
 	KID        string                    `json:"kid" check:"required,kid"`
 	Audience   string                    `json:"audience" check:"required,max=512"`

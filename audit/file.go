@@ -85,14 +85,19 @@ type Report struct {
 func VerifyFile(r io.Reader) (Report, error) { return VerifyFileOf(r, "") }
 
 // VerifyFileOf is VerifyFile for a file that must be of the log with this
-// verifier key; an empty key stands for any.
-func VerifyFileOf(r io.Reader, key string) (Report, error) {
+// verifier key; an empty key stands for any. The log must have had the heads
+// that were kept, at their sizes: nothing else shows that entries at its end
+// were taken back and replaced by its owner's browser.
+func VerifyFileOf(r io.Reader, key string, kept ...Head) (Report, error) {
 	f := fileReader{r: bufio.NewReaderSize(r, maxLine)}
 	var report Report
 	if err := f.readHeader(&report, key); err != nil {
 		return report, err
 	}
-	c := checker{size: report.Checkpoint.Size}
+	if err := checkHeads(kept, report.Key); err != nil {
+		return report, err
+	}
+	c := checker{size: report.Checkpoint.Size, heads: ascending(kept)}
 	err := f.readEntries(&c)
 	report.Checked, report.First, report.Last = c.frontier.Size(), c.first, c.last
 	if err == nil {
@@ -228,5 +233,5 @@ func (c *checker) addLine(line []byte) error {
 	if recorded != tlog.Hash(leaf).String() {
 		return &EntryError{seq, ErrLeafHash}
 	}
-	return nil
+	return c.reached()
 }

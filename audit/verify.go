@@ -56,8 +56,9 @@ func Verify(entries iter.Seq2[[]byte, error], size uint64, root [32]byte) error 
 type checker struct {
 	size     uint64 // that the head says
 	frontier Frontier
-	first    int64 // time of the first entry
-	last     int64 // time of the newest entry
+	heads    []Head // kept ones that were not reached yet, in ascending order
+	first    int64  // time of the first entry
+	last     int64  // time of the newest entry
 }
 
 // add checks the next entry, which hashes to leaf.
@@ -91,6 +92,9 @@ func (c *checker) finish(root [32]byte) error {
 	}
 	if c.frontier.Root() != root {
 		return ErrRoot
+	}
+	if len(c.heads) > 0 {
+		return &HeadError{c.heads[0].Size, ErrTakenBack}
 	}
 	return nil
 }

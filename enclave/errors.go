@@ -34,7 +34,7 @@ var words = []struct {
 	{prompt.ErrCancelled, api.Cancelled, "the user said no"},
 	{prompt.ErrExpired, api.Expired, "nobody answered the dialog; ask again when the user is there"},
 	{prompt.ErrBusy, api.Denied, "another dialog of this vault is open; wait for its answer"},
-	{prompt.ErrBackoff, api.Denied, "the user said no twice; wait before asking again"},
+	{prompt.ErrBackoff, api.Denied, "two dialogs ended without a yes; wait before asking again"},
 	{vault.ErrAbsent, api.NotFound, "there is no vault; vault.create makes one"},
 	{vault.ErrExists, api.Exists, "there is a vault already; vault.destroy removes it"},
 	{vault.ErrNoKey, api.NotFound, "there is no key with this kid; keys.list tells which there are"},

@@ -3,10 +3,12 @@
 package enclave
 
 import (
+	"encoding/json/jsontext"
 	"encoding/json/v2"
 	"net/url"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/kms-enclave/kms-enclave/api"
 )
@@ -43,6 +45,31 @@ func FuzzRequest(f *testing.F) {
 		}
 		if _, failure := decodeRequest(again); failure != nil {
 			t.Errorf("%q encodes to %q, which is refused: %v", text, again, failure)
+		}
+	})
+}
+
+// FuzzClaims: of what is accepted, encoding/json finds no registered claim, and
+// every claim by its own name only. It minds no letter case.
+func FuzzClaims(f *testing.F) {
+	for _, seed := range [][2]string{{"scope", "role"}, {"EXP", "x"}, {"i\u017fs", "x"}, {"kid", "\u212aid"}, {"a_b", "A-b"}, {"i\u00df", ""}} {
+		f.Add(seed[0], seed[1])
+	}
+	f.Fuzz(func(t *testing.T, one, two string) {
+		if !utf8.ValidString(one + two) {
+			return // the decoder refuses it before
+		}
+		claims := map[string]jsontext.Value{one: jsontext.Value("1"), two: jsontext.Value("1")}
+		if checkClaims(&api.SignJWTParams{Claims: claims}) != nil {
+			return
+		}
+		if one != two && strings.EqualFold(one, two) {
+			t.Errorf("%q beside %q accepted", one, two)
+		}
+		for _, name := range []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"} {
+			if strings.EqualFold(one, name) || strings.EqualFold(two, name) || strings.ToUpper(one) == strings.ToUpper(name) {
+				t.Errorf("%q, %q accepted", one, two)
+			}
 		}
 	})
 }

@@ -54,9 +54,13 @@ func vaultCreate(c *call, p *api.CreateVaultParams) (outcome, error) {
 // askDestroy shows what would be deleted. A vault whose storage is damaged can
 // be destroyed, too: that is the way out.
 func askDestroy(c *call) error {
-	request := prompt.Destroy{Origin: c.cfg.Origin, Account: c.cfg.Account, State: "damaged", Keys: -1}
-	if report, err := c.vaults.Report(c.ctx); err == nil {
-		request.State = report.State
+	request := prompt.Destroy{Origin: c.cfg.Origin, Account: c.cfg.Account, State: "unreadable", Keys: -1}
+	report, err := c.vaults.Report(c.ctx)
+	if _, damaged := errors.AsType[*ledger.IntegrityError](err); damaged {
+		request.State = "damaged"
+	}
+	if err == nil {
+		request.State, request.Reason = report.State, report.Reason
 		if report.State == "unlocked" {
 			request.Keys = report.Keys
 		}

@@ -9,21 +9,32 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/kms-enclave/kms-enclave/api"
 	"github.com/kms-enclave/kms-enclave/vault"
 )
 
-// registered are the claims of RFC 7519 section 4.1. The enclave sets those it
-// vouches for; none of them is taken from the caller's claims.
-var registered = []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"}
+// registered are the claims of RFC 7519 section 4.1, folded. The enclave sets
+// those it vouches for; none of them is taken from the caller's claims.
+var registered = []string{"ISS", "SUB", "AUD", "EXP", "NBF", "IAT", "JTI"}
 
+// checkClaims refuses a claim that some verifier would take for a registered
+// one, and two that it would take for one another: which of them it believes is
+// not for the caller to choose.
 func checkClaims(p *api.SignJWTParams) *api.Error {
 	total := 0
+	seen := make(map[string]bool, len(p.Claims))
 	for name, value := range p.Claims {
-		if slices.Contains(registered, name) {
-			return invalid("/params/claims/"+name, "a registered claim; the enclave sets it")
+		member := func() string { return string(jsontext.Pointer("/params/claims").AppendToken(name)) }
+		like := folded(name)
+		if slices.Contains(registered, like) {
+			return invalid(member(), "a registered claim, or one that differs from it in letter case only; the enclave sets it")
 		}
+		if seen[like] {
+			return invalid(member(), "differs from another claim in letter case, \"-\" or \"_\" only; rename one")
+		}
+		seen[like] = true
 		total += len(name) + len(value)
 	}
 	if total > api.MaxClaims {
@@ -35,6 +46,37 @@ func checkClaims(p *api.SignJWTParams) *api.Error {
 		}
 	}
 	return nil
+}
+
+// folded returns the same text for all names that a verifier may hold for one.
+// Go's encoding/json matches members as [strings.EqualFold] does, json/v2 on
+// request without "-" and "_" as well; other languages compare upper-case text,
+// in which a dotless i is an I and a sharp s is two letters.
+func folded(name string) string {
+	var b []rune
+	for _, r := range name {
+		switch r {
+		case '-', '_':
+			continue
+		case '\u0130', '\u0131':
+			r = 'I'
+		case '\u00df', '\u1e9e':
+			b, r = append(b, 'S'), 'S'
+		}
+		b = append(b, fold(r))
+	}
+	return string(b)
+}
+
+// fold returns the smallest of the runes that fold to one another.
+func fold(r rune) rune {
+	for {
+		next := unicode.SimpleFold(r)
+		if next <= r {
+			return next
+		}
+		r = next
+	}
 }
 
 func isPlainText(s string) bool {

@@ -7,26 +7,29 @@ import (
 	"time"
 )
 
-// Back-off: after the second refusal in a row nothing is shown for
-// firstBackoff, and twice as long after each further one, up to maxBackoff.
-// A dialog that the user confirms, or lets expire, starts the count anew.
+// Back-off: after the second dialog in a row that ended without a yes nothing is
+// shown for firstBackoff, and twice as long after each further one, up to
+// maxBackoff. It does not matter who ended it: an app that calls its dialogs off
+// has shown them. One that the user confirms, or lets expire, starts the count
+// anew; the latter takes Timeout.
 const (
 	firstBackoff = 30 * time.Second
 	maxBackoff   = 15 * time.Minute
 )
 
 // Gate is a Prompter that lets one dialog through at a time, ends it after
-// Timeout, and holds back an app that keeps asking a user who says no.
+// Timeout, and holds back an app that keeps asking.
 //
-// It remembers in memory: an app that starts the enclave anew starts the count
-// anew, at the price of a launch each time.
+// It remembers in memory, and for one vault: an app that starts the enclave
+// anew, or for another account, starts the count anew, at the price of a launch
+// each time.
 type Gate struct {
 	screen Prompter
 
-	mu       sync.Mutex
-	open     bool
-	refusals int       // in a row
-	until    time.Time // nothing is shown before
+	mu    sync.Mutex
+	open  bool
+	vain  int       // dialogs in a row without a yes
+	until time.Time // nothing is shown before
 }
 
 // NewGate returns a Gate in front of a screen.
@@ -42,11 +45,12 @@ func (g *Gate) pass(ctx context.Context, show func(context.Context) error) error
 	if err := g.enter(); err != nil {
 		return err
 	}
+	outcome := ErrCancelled // also of a screen that panics
+	defer func() { g.leave(outcome) }()
 	ctx, cancel := context.WithTimeoutCause(ctx, Timeout, ErrExpired)
 	defer cancel()
-	err := show(ctx)
-	g.leave(err)
-	return err
+	outcome = show(ctx)
+	return outcome
 }
 
 func (g *Gate) enter() error {
@@ -66,18 +70,17 @@ func (g *Gate) leave(outcome error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.open = false
-	switch {
-	case errors.Is(outcome, ErrCancelled):
-		g.refusals++
-	case outcome == nil, errors.Is(outcome, ErrExpired):
-		g.refusals = 0
+	if outcome == nil || errors.Is(outcome, ErrExpired) {
+		g.vain = 0
+		return
 	}
-	if g.refusals >= 2 {
-		g.until = time.Now().Add(backoff(g.refusals))
+	g.vain++
+	if g.vain >= 2 {
+		g.until = time.Now().Add(backoff(g.vain))
 	}
 }
 
-// backoff returns how long nothing is shown after n refusals in a row, n ≥ 2.
+// backoff returns how long nothing is shown after n dialogs in a row without a yes, n ≥ 2.
 func backoff(n int) time.Duration {
 	d := firstBackoff
 	for range n - 2 {

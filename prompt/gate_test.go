@@ -66,6 +66,48 @@ func TestBackoffGrowsAndEnds(t *testing.T) {
 	})
 }
 
+// A dialog that the app calls off has been shown as well, and one whose screen
+// breaks does not keep the gate shut.
+func TestEveryDialogWithoutAYesCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		user := new(prompttest.User)
+		user.Hesitate()
+		gate := prompt.NewGate(user)
+		off := errors.New("called off")
+		started := time.Now()
+		for range 100 {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			time.AfterFunc(150*time.Millisecond, func() { cancel(off) })
+			if err := gate.Destroy(ctx, prompt.Destroy{}); !errors.Is(err, off) && !errors.Is(err, prompt.ErrBackoff) {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		// Two at once, then after 30 s and after another minute.
+		if n := len(user.Seen()); n > 4 {
+			t.Errorf("%d dialogs in %v", n, time.Since(started))
+		}
+	})
+}
+
+type brokenScreen struct{}
+
+func (brokenScreen) Destroy(context.Context, prompt.Destroy) error { panic("broken") }
+
+func TestBrokenScreen(t *testing.T) {
+	gate := prompt.NewGate(brokenScreen{})
+	try := func() (broke any) {
+		defer func() { broke = recover() }()
+		want(t, destroy(t, gate), prompt.ErrBackoff)
+		return nil
+	}
+	for i, broke := range []any{try(), try(), try()} {
+		if (broke == nil) != (i == 2) {
+			t.Errorf("dialog %d: %v", i, broke)
+		}
+	}
+}
+
 func TestConfirmationStartsTheCountAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		user := new(prompttest.User)

@@ -22,8 +22,10 @@ const (
 	Timeout = 10 * time.Minute
 	// Word is what the user types to confirm what cannot be undone.
 	Word = "DELETE"
-	// Wait is how long the confirming button of such a dialog is held back,
-	// counted only while the dialog can be seen.
+	// Wait is how long the confirming button of such a dialog is held back. It
+	// begins anew whenever the dialog cannot be seen, as far as the browser
+	// tells: Chromium notices a frame that is covered or transparent, the others
+	// one that is out of the viewport or, in Firefox, not drawn.
 	Wait = 10 * time.Second
 )
 
@@ -35,16 +37,17 @@ var (
 	ErrExpired = errors.New("prompt: nobody answered")
 	// ErrBusy: another dialog is open.
 	ErrBusy = errors.New("prompt: another dialog is open")
-	// ErrBackoff: the user said no twice or more, and it is too early to ask again.
-	ErrBackoff = errors.New("prompt: asked too soon after the user said no")
+	// ErrBackoff: two dialogs or more in a row ended without a yes, and it is too early to ask again.
+	ErrBackoff = errors.New("prompt: asked too soon after dialogs without a yes")
 )
 
 // Destroy asks whether to delete a vault and every key in it. The dialog
 // makes the user type Word, and holds its confirming button back for Wait.
 type Destroy struct {
 	Origin  string // of the app that asks
-	Account string
-	State   string // of the vault: "unlocked", "locked" or "lost"
+	Account string // as the app calls it: not the enclave's word
+	State   string // of the vault: "unlocked", "locked", "lost", "damaged" (not what was written) or "unreadable"
+	Reason  string // why it is lost, as vault.status says; the two reasons mean opposite things for what is deleted
 	Keys    int    // how many keys die; -1 if that cannot be read
 }
 

@@ -2,19 +2,29 @@
 // the enclave itself asks to be shown. The frame never moves in the document, because a moved
 // iframe loads again and everything in it is lost.
 //
+// The frame lies in a shadow tree. A frame of the document's own tree is an element of `window`, by
+// its number, for every frame and every window that can name the app's: a page of the enclave's
+// origin among them (in an advertisement's frame, or as the page that opened the app) is of the
+// same origin as the enclave's frame, so it could script it and take the share from the
+// handshake, whatever the frame's own code was pinned to. Frames in shadow trees have no number
+// (HTML, "document-tree child navigables"); nothing but the app's own page can find them.
+//
 // The app's Content Security Policy may forbid inline styles, so styles are set through the CSSOM.
 
 const SANDBOX = "allow-scripts allow-same-origin allow-downloads";
 const ALLOW = "publickey-credentials-get; publickey-credentials-create";
-const CLASS = "kms-enclave-dialog";
+/** Of the element that holds the enclave's frame. */
+export const CLASS = "kms-enclave-dialog";
 
 const RULES = `
   .${CLASS} { box-sizing: border-box; inline-size: min(100vw, 32rem); block-size: min(100dvh, 40rem);
     max-inline-size: none; max-block-size: none; margin: auto; padding: 0; border: 0; border-radius: .75rem;
     overflow: hidden; background: Canvas; box-shadow: 0 1rem 3rem rgb(0 0 0 / .35); }
   .${CLASS}::backdrop { background: rgb(0 0 0 / .5); }
-  .${CLASS} > iframe { display: block; inline-size: 100%; block-size: 100%; border: 0; }
+  .${CLASS} > div { block-size: 100%; }
   @media (max-width: 32rem) { .${CLASS} { border-radius: 0; } }`;
+
+const FRAME_RULES = "iframe { display: block; inline-size: 100%; block-size: 100%; border: 0; }";
 
 /** @type {WeakSet<Document | ShadowRoot>} */
 const styled = new WeakSet();
@@ -45,7 +55,11 @@ export class View {
     iframe.src = release.page;
     dialog.addEventListener("cancel", (event) => event.preventDefault());
     dialog.addEventListener("close", () => this.#stayOpen());
-    dialog.append(iframe);
+    const host = document.createElement("div");
+    const shadow = host.attachShadow({ mode: "open" });
+    shadow.adoptedStyleSheets = [sheetOf(FRAME_RULES)];
+    shadow.append(iframe);
+    dialog.append(host);
     addStyles(container);
     container.append(dialog);
   }
@@ -94,8 +108,13 @@ export class View {
 function addStyles(container) {
   const root = container.getRootNode();
   if (!(root instanceof Document || root instanceof ShadowRoot) || styled.has(root)) return;
-  const sheet = new CSSStyleSheet();
-  sheet.replaceSync(RULES);
-  root.adoptedStyleSheets = [...root.adoptedStyleSheets, sheet];
+  root.adoptedStyleSheets = [...root.adoptedStyleSheets, sheetOf(RULES)];
   styled.add(root);
+}
+
+/** @param {string} rules */
+function sheetOf(rules) {
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync(rules);
+  return sheet;
 }

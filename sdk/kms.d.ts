@@ -38,6 +38,12 @@ export interface Launch {
   readonly level: Level;
   /** Why this level and not a higher one: a sentence. */
   readonly why: string;
+  /**
+   * What around the enclave's frame weakens any level, in sentences for the app's developers: the page is in a frame, or was
+   * opened by a window that still reaches it; it lacks `Cross-Origin-Opener-Policy: same-origin`; other frames are not sandboxed.
+   * As it was at the launch. Empty when all is well; what could not be found out is left out.
+   */
+  readonly warnings: readonly string[];
   readonly version: string;
   readonly commit: string;
   /** SHA-384 of the loader, 96 hexadecimal digits. With a pin: compared with it. */

@@ -11,6 +11,7 @@ import { View } from "./dialog.js";
 import { KmsError, asKmsError } from "./errors.js";
 import { fileUrl, isIntegrity } from "./pin.js";
 import { Session, refusal } from "./session.js";
+import { isIsolated, warningsAbout } from "./surroundings.js";
 
 /** How long a frame that has loaded may be silent before the SDK looks for a reason, in milliseconds. */
 const SILENCE_MS = 500;
@@ -93,19 +94,21 @@ class Attempt {
    * @returns {Promise<Launched>}
    */
   async #establish(ready) {
-    const [hello, proof, wasm, held] = await Promise.all([
+    const [hello, proof, wasm, held, isolated] = await Promise.all([
       ready,
       this.#clock.time("level", reachLevel(this.#plan, this.#view.dialog, this.#over.signal)),
       this.#clock.time("wasm", this.#module(ready)),
       this.#clock.time("share", this.#plan.held()),
+      isIsolated(),
     ]);
+    const warnings = warningsAbout(isolated);
     this.#over.signal.throwIfAborted();
     this.#session = new Session(this.#view, this.#listener);
     this.#session.connect(this.#plan.release.origin, { account: this.#plan.account, share: held.share, marker: held.marker, wasm });
     const data = await this.#clock.time("worker", this.#session.started);
     const { version, commit, measurement } = hello;
     const timings = { ...this.#clock.marks, total: this.#clock.now(), enclave: timingsOf(data) };
-    return { session: this.#session, held, report: Object.freeze({ ...proof, version, commit, measurement, timings, memory: memoryOf(data) }) };
+    return { session: this.#session, held, report: Object.freeze({ ...proof, warnings, version, commit, measurement, timings, memory: memoryOf(data) }) };
   }
 
   /**

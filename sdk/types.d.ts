@@ -189,7 +189,7 @@ export interface KeyParams {
   kid: string;
 }
 
-/** SignJWTParams are the parameters of jwt.sign. Claims may not contain a registered claim (iss, sub, aud, exp, nbf, iat, jti). */
+/** SignJWTParams are the parameters of jwt.sign. Claims may not contain a registered claim (iss, sub, aud, exp, nbf, iat, jti), in whatever letter case. */
 export interface SignJWTParams {
   /** (kid) */
   kid: string;

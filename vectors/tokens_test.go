@@ -64,6 +64,38 @@ func TestTokens(t *testing.T) {
 	}
 }
 
+// TestNoOtherRegisteredClaims: a verifier that matches claims by encoding/json,
+// which minds no letter case and takes the last, finds in every token the
+// registered claims that the enclave set. An app gets no token in which it finds others.
+func TestNoOtherRegisteredClaims(t *testing.T) {
+	c := enclavetest.NewOrigin(t, enclavetest.Platform{
+		Engine: newEngine(t),
+		Open:   func(*testing.T, string) store.Store { return memstore.New() },
+	}).Connect()
+	c.CreateVault()
+	key := c.CreateKey("signing", "")
+	spellings := map[string]any{
+		"ISS": "https://trusted.example", "i\u017fs": "https://trusted.example", "Sub": "root", "\u017fub": "root", "AUD": "https://bank.example",
+		"Exp": 9999999999, "nBf": 1, "IAT": 1, "JTI": "replayed", "scope": "read",
+	}
+	for name, value := range spellings {
+		params := map[string]any{"kid": key.KID, "audience": "https://api.example", "ttlSeconds": 60, "claims": map[string]any{name: value}}
+		var signed api.Token
+		if failure := c.Try("jwt.sign", params, &signed); failure != nil {
+			if name == "scope" {
+				t.Errorf("%s: %v", name, failure)
+			}
+			continue
+		}
+		var found jwt.RegisteredClaims
+		_, err := jwt.NewParser(jwt.WithValidMethods([]string{"EdDSA"}), jwt.WithAudience("https://api.example"), jwt.WithExpirationRequired()).
+			ParseWithClaims(signed.Token, &found, func(*jwt.Token) (any, error) { return publicKey(t, key), nil })
+		if err != nil || found.Issuer != "" || found.Subject != "" || found.NotBefore != nil || found.ID != signed.JTI || found.ExpiresAt.Unix() != signed.Exp || found.IssuedAt.Unix() != signed.Exp-60 {
+			t.Errorf("%s: a verifier finds %+v (%v), the enclave says %+v", name, found, err, signed)
+		}
+	}
+}
+
 func publicKey(t *testing.T, key api.Key) crypto.PublicKey {
 	t.Helper()
 	if key.Alg == "EdDSA" {

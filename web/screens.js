@@ -4,7 +4,7 @@
 //
 // What a dialog can prove is bounded: an app can hide the frame it embeds, or
 // move the focus. So the focus never starts on the confirming button, and what
-// cannot be undone is typed, and waits.
+// cannot be undone is typed, and waits for as long as it can be seen.
 
 const STYLE = `
   :root { color-scheme: light dark; --text: #1a1c21; --quiet: #50545e; --page: #ffffff; --field: #ffffff; --line: #767b87; --danger: #b3191f; --on-danger: #ffffff; --focus: #1558d6; --soft: #eef0f4; }
@@ -64,17 +64,64 @@ function showDialog(request, answer) {
 
 function keysAtStake(n) {
   if (n === 0) return "There are no keys in it.";
-  if (n === 1) return "The one key in it will be deleted. Nobody can bring it back, and whatever trusts it will no longer know you.";
+  if (n === 1) return "The one key in it will be deleted. This cannot be undone, and whatever trusts the key will no longer know you.";
   const all = n < 0 ? "Every key in it will be deleted. How many there are cannot be read." : `All ${n} keys in it will be deleted.`;
-  return all + " Nobody can bring them back, and whatever trusts them will no longer know you.";
+  return all + " This cannot be undone, and whatever trusts the keys will no longer know you.";
+}
+
+// What is known about a vault that does not open, and what deleting it means.
+// An app brings about "share-missing" by giving a wrong secret.
+function condition({ state, reason }) {
+  if (state === "lost" && reason === "share-missing") {
+    return "The app gave another secret than the one this vault was made with, so it does not open now. The vault may be intact: with the right secret it would open. Deleting it destroys it for good.";
+  }
+  if (state === "lost") return "The app remembers a vault, but this browser no longer has it: its storage was emptied. Deleting clears what is left and makes room for a new, empty one.";
+  if (state === "damaged") return "What this browser has stored of the vault is not what was written. Some of its keys may still work. Deleting it destroys them for good.";
+  if (state === "unreadable") return "The vault cannot be read now. It may be intact. Deleting it destroys it for good.";
+  return "";
+}
+
+// Whether a dialog can be seen, as far as the browser tells. Chromium tells
+// whether anything covers the frame, makes it transparent, clips or distorts it
+// (Intersection Observer v2; a CSS mask escapes it). The others tell only which
+// part of it is in the viewport, and WebKit not at first; there the dialog must
+// have the focus, too, which a frame that is not drawn does not get in Firefox.
+// visibilityState is about the tab: in a hidden frame it is "visible".
+class Sight {
+  #last; // of the observer's entries
+  #observer = new IntersectionObserver((entries) => (this.#last = entries.at(-1)), {
+    trackVisibility: true, delay: 100, threshold: Array.from({ length: 21 }, (_, i) => i / 20),
+  });
+
+  constructor(target) {
+    this.#observer.observe(target);
+  }
+
+  get clear() {
+    if (document.visibilityState !== "visible" || (this.#last && !this.#readable)) return false;
+    if ("isVisible" in IntersectionObserverEntry.prototype) return this.#last?.isVisible === true;
+    return document.hasFocus();
+  }
+
+  // Enough of it is in the viewport to read, in CSS pixels: no less than a phone at
+  // a high zoom shows.
+  get #readable() {
+    const { width, height } = this.#last.intersectionRect;
+    return width >= 240 && height >= 120;
+  }
+
+  end() {
+    this.#observer.disconnect();
+  }
 }
 
 // "Delete this vault?", with a word to type and a wait that counts only while
-// the dialog can be seen.
+// the dialog can be seen, and begins anew when it could not be.
 class DestroyDialog {
   #answer;
   #request;
   #remaining; // milliseconds until the confirming button may be used
+  #sight;
   #last = performance.now();
   #timer;
   #word;
@@ -92,6 +139,7 @@ class DestroyDialog {
     this.#root = this.#draw();
     document.title = "Delete this vault?";
     document.body.append(this.#root);
+    this.#sight = new Sight(this.#root);
     this.#takeFocus();
     this.#timer = setInterval(() => this.#tick(), 200);
     document.addEventListener("keydown", this.#key);
@@ -100,6 +148,7 @@ class DestroyDialog {
 
   remove() {
     clearInterval(this.#timer);
+    this.#sight.end();
     document.removeEventListener("keydown", this.#key);
     this.#word.value = "";
     this.#root.remove();
@@ -107,7 +156,7 @@ class DestroyDialog {
   }
 
   #draw() {
-    const { origin, account, keys, state, word } = this.#request;
+    const { origin, account, keys, reason, word } = this.#request;
     this.#word = element("input", {
       id: "word", type: "text", autocomplete: "off", autocapitalize: "characters", spellcheck: false,
       "aria-describedby": "wait", oninput: () => this.#show(),
@@ -118,7 +167,8 @@ class DestroyDialog {
     this.#clock = element("p", { id: "wait", className: "quiet" });
     this.#status = element("p", { id: "status", className: "quiet", role: "status" });
     const cancel = element("button", { id: "cancel", type: "button", onclick: () => this.#answer(false) }, "Cancel");
-    const lost = state === "lost" ? [element("p", {}, "This browser no longer opens the vault. Deleting it makes room for a new, empty one.")] : [];
+    const known = condition(this.#request);
+    const gone = reason === "marker-without-vault"; // there are no keys to delete
     return element(
       "main",
       { role: "alertdialog", "aria-modal": "true", "aria-labelledby": "title", "aria-describedby": "what" },
@@ -127,9 +177,9 @@ class DestroyDialog {
         "div",
         { id: "what" },
         element("p", {}, "An app asks to delete the vault in which your keys for it are kept."),
-        element("dl", {}, ...this.#fact("The app", origin), ...this.#fact("Account", account || "(no name)")),
-        ...lost,
-        element("p", {}, keysAtStake(keys)),
+        element("dl", {}, ...this.#fact("The app", origin), ...this.#fact("Account, in the app's words", account || "(no name)")),
+        ...(known ? [element("p", {}, known)] : []),
+        ...(gone ? [] : [element("p", {}, keysAtStake(keys))]),
       ),
       element("label", { htmlFor: "word" }, "To go on, type ", element("strong", {}, word)),
       this.#word,
@@ -164,12 +214,9 @@ class DestroyDialog {
     const now = performance.now();
     // A timer that comes late counts as one turn, so that time in which the
     // page could not draw is not time in which it was read.
-    if (document.visibilityState === "visible") this.#remaining -= Math.min(now - this.#last, 400);
+    if (this.#sight.clear) this.#remaining = Math.max(0, this.#remaining - Math.min(now - this.#last, 400));
+    else this.#remaining = this.#request.waitMs;
     this.#last = now;
-    if (this.#remaining <= 0) {
-      this.#remaining = 0;
-      clearInterval(this.#timer);
-    }
     this.#show();
   }
 
@@ -181,7 +228,7 @@ class DestroyDialog {
     const seconds = Math.ceil(this.#remaining / 1000);
     const may = seconds === 0 && this.#typed;
     this.#progress.value = this.#request.waitMs - this.#remaining;
-    this.#clock.textContent = seconds > 0 ? `Time to think: ${seconds} s` : "The time to think is over.";
+    this.#clock.textContent = seconds > 0 ? `Time to think: ${seconds} s, while this is in front and nothing covers it` : "The time to think is over.";
     if (this.#confirm.disabled === may) {
       this.#confirm.disabled = !may;
       this.#status.textContent = may ? "The vault can be deleted now." : "";

@@ -15,7 +15,7 @@ import (
 	"github.com/kms-enclave/kms-enclave/audit"
 )
 
-const auditUsage = `Usage: enclave audit verify [--json] [--key KEY] FILE
+const auditUsage = `Usage: enclave audit verify [--json] [--key KEY] [--head HEAD]... FILE
 
 Checks an audit log that was exported from an enclave (audit.export): every
 entry, every sequence number, the size, the head and its signature. It names the
@@ -24,9 +24,15 @@ first entry that is not as it should be. FILE may be "-" for standard input.
   --key KEY   the log's verifier key, NAME+HASH+KEY, as you noted it earlier.
               Without it any key will do: then the check proves that the file is
               whole, not whose log it is.
+  --head HEAD a head that you kept earlier: SIZE:ROOT, or the path of a file with
+              the checkpoint that audit.head returned. The first SIZE entries must
+              have that root, and there must be as many. May be given several times.
+              Without it nothing shows whether entries were taken back, or
+              replaced, by whoever holds the log's key.
   --json      print one line of JSON instead of text
 
-Exit codes: 0 verified, 1 not verified, 2 wrong usage, 3 FILE cannot be read.
+Exit codes: 0 verified, 1 not verified, 2 wrong usage, 3 FILE, or the file of a
+HEAD, cannot be read.
 `
 
 // Exit codes of "enclave audit".
@@ -49,6 +55,10 @@ func runAudit(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		auditError(stderr, err, "enclave audit --help shows how")
 		return auditMisused
 	}
+	heads, code := keptHeads(o.heads, stderr)
+	if code != auditVerified {
+		return code
+	}
 	file, err := openAuditFile(o.file, stdin)
 	if err != nil {
 		auditError(stderr, err, `give the path of an exported log, or "-" for standard input`)
@@ -56,21 +66,54 @@ func runAudit(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	defer file.Close()
 	source := &source{r: file}
-	report, err := audit.VerifyFileOf(source, o.key)
+	report, err := audit.VerifyFileOf(source, o.key, heads...)
 	if source.err != nil {
 		auditError(stderr, fmt.Errorf("%q: %w", o.file, withoutPath(source.err)), "nothing is known about the log; read it from somewhere else")
 		return auditUnreadable
 	}
 	if o.json {
-		return printAuditJSON(stdout, report, err)
+		return printAuditJSON(stdout, len(heads), report, err)
 	}
 	return printAudit(stdout, stderr, o, report, err)
 }
 
 type auditOptions struct {
-	file string
-	key  string
-	json bool
+	file  string
+	key   string
+	heads texts
+	json  bool
+}
+
+// keptHeads reads the heads that the log is compared with; a code other than
+// auditVerified ends the command, and why has been said.
+func keptHeads(args []string, stderr io.Writer) (heads []audit.Head, code int) {
+	for _, arg := range args {
+		head, err := audit.ParseHead(arg)
+		if err != nil {
+			var text []byte
+			if text, err = readHead(arg); err != nil {
+				auditError(stderr, fmt.Errorf("--head %q: %w", arg, withoutPath(err)), "give SIZE:ROOT, or the path of a file with a checkpoint")
+				return nil, auditUnreadable
+			}
+			head, err = audit.ParseHead(string(text))
+		}
+		if err != nil {
+			auditError(stderr, fmt.Errorf("--head %q: %w", arg, err), "the file must hold a checkpoint as audit.head returns it, without changes to its line ends")
+			return nil, auditMisused
+		}
+		heads = append(heads, head)
+	}
+	return heads, auditVerified
+}
+
+// readHead reads a checkpoint's file, or as much of it as no checkpoint has.
+func readHead(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, 1<<16))
 }
 
 // parseAuditArgs takes flags before and after the file.
@@ -79,6 +122,7 @@ func parseAuditArgs(args []string) (o auditOptions, err error) {
 	set.SetOutput(io.Discard)
 	set.BoolVar(&o.json, "json", false, "")
 	set.StringVar(&o.key, "key", "", "")
+	set.Var(&o.heads, "head", "")
 	var words []string
 	for rest := args; ; rest = set.Args()[1:] {
 		if err := set.Parse(rest); err != nil {
@@ -146,6 +190,11 @@ func printAudit(stdout, stderr io.Writer, o auditOptions, report audit.Report, e
 	if o.key == "" {
 		fmt.Fprintln(stdout, "note:     the key is the one in the file; --key compares it with the one you noted earlier")
 	}
+	if n := len(o.heads); n > 0 {
+		fmt.Fprintf(stdout, "heads:    %d kept, all of them of this log\n", n)
+	} else {
+		fmt.Fprintln(stdout, "note:     nothing shows whether entries were taken back; --head compares the log with a head you kept earlier")
+	}
 	return auditVerified
 }
 
@@ -164,9 +213,10 @@ type auditJSON struct {
 	Key      string  `json:"key,omitzero"`      // verifier key in the file
 	First    int64   `json:"first,omitzero"`    // time of the first entry, seconds since 1970
 	Last     int64   `json:"last,omitzero"`     // time of the last entry checked
+	Heads    int     `json:"heads,omitzero"`    // kept heads that it was compared with, if it is verified
 }
 
-func printAuditJSON(stdout io.Writer, report audit.Report, err error) int {
+func printAuditJSON(stdout io.Writer, heads int, report audit.Report, err error) int {
 	out := auditJSON{Verified: err == nil, Checked: report.Checked, Key: report.Key, First: report.First, Last: report.Last}
 	if c := report.Checkpoint; c.Origin != "" {
 		out.Log, out.Size, out.Root = c.Origin, c.Size, tlog.Hash(c.Root).String()
@@ -174,6 +224,8 @@ func printAuditJSON(stdout io.Writer, report audit.Report, err error) int {
 	code := auditVerified
 	if err != nil {
 		out.Reason, code = err.Error(), auditUnverified
+	} else {
+		out.Heads = heads
 	}
 	if bad, ok := errors.AsType[*audit.EntryError](err); ok {
 		out.FirstBad = &bad.Seq
@@ -206,6 +258,9 @@ var auditHints = []struct {
 	{audit.ErrKey, "line 2 was changed or damaged; get another copy"},
 	{audit.ErrCheckpoint, "the lines after the key were changed or damaged; get another copy"},
 	{audit.ErrSignature, "the head was not signed by the log's key: the header was changed; do not rely on this file"},
+	{audit.ErrTakenBack, "the vault was put back to an older state, or the file is an older export; export it again and compare"},
+	{audit.ErrForked, "the log's past was replaced since you kept that head: the vault was put back to an older state and used again; do not rely on this file alone"},
+	{audit.ErrOtherHead, "the head is of another log, or was changed; for SIZE:ROOT no signature is compared"},
 	{audit.ErrEmpty, "a log has at least the entry that made the vault; export it again"},
 	{audit.ErrTruncated, "the file is not whole; export it again and keep all pages"},
 	{audit.ErrMissing, "entries at the end are missing: the file is not whole, or they were deleted; export it again and keep all pages"},

@@ -75,7 +75,7 @@ func TestAuditVerify(t *testing.T) {
 		if got.code != 0 || !strings.HasPrefix(got.stdout, want) || got.stderr != "" {
 			t.Errorf("%v: %+v", args, got)
 		}
-		if strings.Contains(got.stdout, "note:") == strings.Contains(strings.Join(args, " "), "--key") {
+		if strings.Contains(got.stdout, "the key is the one in the file") == strings.Contains(strings.Join(args, " "), "--key") {
 			t.Errorf("%v: the note about the key: %s", args, got.stdout)
 		}
 	}
@@ -106,6 +106,46 @@ func TestAuditUnverified(t *testing.T) {
 		if !strings.HasPrefix(got.stderr, `enclave: error: "-" is not verified: `) || !strings.Contains(got.stderr, "\nenclave: hint: ") {
 			t.Errorf("%s: wording: %s", name, got.stderr)
 		}
+	}
+}
+
+func TestAuditHeads(t *testing.T) {
+	file, _ := exportedLog(t)
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	lines := strings.SplitAfter(file, "\n")
+	checkpoint := strings.Join(lines[2:7], "")
+	head := strings.TrimSpace(lines[3]) + ":" + strings.TrimSpace(lines[4])
+	signed := write("head", checkpoint)
+	other := "2:" + strings.TrimSpace(lines[4])
+	for _, test := range []struct {
+		says string
+		code int
+		args []string
+	}{
+		{"note:     nothing shows whether entries were taken back", 0, nil},
+		{"heads:    1 kept", 0, []string{"--head", head}},
+		{"heads:    2 kept", 0, []string{"--head", head, "--head", signed}},
+		{"kept head of 2 entries: the log had other entries then", 1, []string{"--head", signed, "--head", other}},
+		{"kept head of 4 entries: the log has fewer entries now", 1, []string{"--head", "4" + head[1:]}},
+		{"kept head of 3 entries: it was not signed by the key of this log", 1, []string{"--head", write("forged", strings.Replace(checkpoint, lines[4], "A"+lines[4][1:], 1))}},
+		{"not a head", 2, []string{"--head", write("nonsense", "hello\n")}},
+		{"no such file", 3, []string{"--head", filepath.Join(dir, "none")}},
+		{"no such file", 3, []string{"--head", "0:" + head[2:]}},
+	} {
+		got := audited(file, append(test.args, "verify", "-")...)
+		if got.code != test.code || !strings.Contains(got.stdout+got.stderr, test.says) || strings.Contains(got.stderr, "error") != strings.Contains(got.stderr, "hint") {
+			t.Errorf("%v: %+v; %d and %q wanted", test.args, got, test.code, test.says)
+		}
+	}
+	if got := audited(file, "verify", "--json", "--head", signed, "-"); got.code != 0 || !strings.Contains(got.stdout, `"heads":1`) {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -45,6 +45,8 @@ export function appPolicy(...enclaves) {
 export class App {
   configuration;
   policy = "default-src 'none'";
+  /** Cross-Origin-Opener-Policy of its pages; docs/embedding.md asks for this one. */
+  openerPolicy = "same-origin";
   /** Extra pages: path → { headers, body }. */
   extra = new Map();
 
@@ -62,8 +64,16 @@ export class App {
     }
     if (pathname.startsWith("/sdk/")) return await file(join(root, "sdk/"), pathname.slice(5));
     const page = await file(pages, pathname === "/" ? "app.html" : pathname.slice(1));
-    if (page?.headers["content-type"] === contentTypes.html) page.headers["content-security-policy"] = this.policy;
+    if (page?.headers["content-type"] === contentTypes.html) Object.assign(page.headers, this.pageHeaders());
     return page;
+  }
+
+  /** What every page of the app is served with. */
+  pageHeaders() {
+    return {
+      "content-security-policy": this.policy,
+      ...(this.openerPolicy && { "cross-origin-opener-policy": this.openerPolicy }),
+    };
   }
 
   /** Embeds this release, which may come from any of these origins. */

@@ -113,14 +113,23 @@ class Frame {
   }
 }
 
-async function enter(driver, prefix) {
-  for (const element of await driver.findElements(By.css("iframe"))) {
-    if (((await element.getProperty("src")) ?? "").startsWith(prefix)) {
-      await driver.switchTo().frame(element);
-      return;
+// The enclave's frame is in a shadow tree, into which no selector looks.
+const findFrame = `
+  const [prefix] = arguments;
+  const look = (root) => {
+    for (const element of root.querySelectorAll("*")) {
+      if (element.localName === "iframe" && element.src.startsWith(prefix)) return element;
+      const inside = element.shadowRoot && look(element.shadowRoot);
+      if (inside) return inside;
     }
-  }
-  throw new Error(`frame ${prefix}: not there`);
+    return null;
+  };
+  return look(document);`;
+
+async function enter(driver, prefix) {
+  const element = await driver.executeScript(findFrame, prefix);
+  if (!element) throw new Error(`frame ${prefix}: not there`);
+  await driver.switchTo().frame(element);
 }
 
 class Page extends Frame {

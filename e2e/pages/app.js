@@ -14,4 +14,7 @@ async function start(options = {}) {
   return window.kms.launch;
 }
 
-Object.assign(window, { connect, KmsError, configuration, startKms: start });
+/** The enclave's frame: in a shadow tree, where only this page finds it. */
+const enclaveFrame = () => document.querySelector("dialog.kms-enclave-dialog > div").shadowRoot.querySelector("iframe");
+
+Object.assign(window, { connect, KmsError, configuration, enclaveFrame, startKms: start });

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { it } from "node:test";
 import { attack } from "../pages/attack.js";
 import { eachEngine } from "../lib/harness.mjs";
+import { eventually } from "../lib/process.mjs";
 import { verifyJWT } from "../lib/verify.mjs";
 
 const html = (body) => ({ headers: { "content-type": "text/html" }, body });
@@ -17,13 +18,57 @@ const rawWithKey = async (account) => {
   return made.result.key;
 };
 
+/**
+ * A page of the enclave's own host, and so of the pinned frame's origin: takes the share from the
+ * handshake of every frame that it finds in a window by its number.
+ */
+const thief = `
+  window.stolen = null;
+  window.startKms = () => {};
+  const hooked = new WeakSet();
+  function watch(app) {
+    // A worker's clock, because that of a window in the background is slowed down.
+    const clock = new Worker(URL.createObjectURL(new Blob(["setInterval(() => postMessage(0), 2)"])));
+    clock.onmessage = () => {
+      for (let i = 0; i < app.length; i++) {
+        try {
+          if (app[i] === window || !app[i].location.pathname.startsWith("/r/") || hooked.has(app[i].document)) continue;
+          hooked.add(app[i].document);
+          app[i].addEventListener("message", ({ data }) => { if (data?.type === "connect") window.stolen = Array.from(data.share); });
+        } catch {} // another origin's
+      }
+    };
+  }`;
+
+/** Without the SDK: the frame lies in the document's own tree, and is handed a share of sevens. */
+const embedInTheOpen = async (url) => {
+  const { iframe } = await embed(url);
+  const wire = new Wire();
+  const wasm = await bytesOf();
+  iframe.contentWindow.postMessage(connectMessage(wasm), new URL(url).origin, [wire.app.port2, wire.frame.port2, wasm]);
+  await until(() => wire.events.some(({ event }) => event === "ready"));
+};
+
+const sevens = Array(32).fill(7);
+
+/** Puts a third party's frame into the page, as an app does with an advertisement. */
+const addFrame = async (page, url, sandbox) => await page.evaluate(async (url, sandbox) => {
+  const iframe = document.createElement("iframe");
+  if (sandbox !== null) iframe.setAttribute("sandbox", sandbox);
+  iframe.src = url;
+  await new Promise((resolve) => {
+    iframe.onload = resolve;
+    document.body.append(iframe);
+  });
+}, url, sandbox);
+
 /** The connection still works. */
 const stillSigns = async () => {
   const reply = await wire.call(900_001, "jwt.sign", { kid, audience: "a", ttlSeconds: 60 });
   return reply.result?.token ?? JSON.stringify(reply);
 };
 
-eachEngine("hostile", (bench) => {
+eachEngine("hostile", (bench, engine) => {
   const raw = () => bench.open(`${bench.site.app.origin}/raw.html`);
 
   it("forged window messages before the handshake change nothing", async () => {
@@ -119,7 +164,7 @@ eachEngine("hostile", (bench) => {
         window.postMessage(message, "*");
         // As if the frame itself had said it.
         const event = new MessageEvent("message", { data: message, origin: new URL(configuration.url).origin });
-        Object.defineProperty(event, "source", { value: document.querySelector("iframe").contentWindow });
+        Object.defineProperty(event, "source", { value: enclaveFrame().contentWindow });
         window.dispatchEvent(event);
       }
       await new Promise((resolve) => setTimeout(resolve, 300));
@@ -216,6 +261,123 @@ eachEngine("hostile", (bench) => {
     const withShare = await inWorker(share);
     assert.equal(withShare.deviceSecret, "device secret");
     assert.deepEqual([...new Set(withShare.vaultKeys)].sort(), ["kms-enclave/wrap/ledger-key/v1", "kms-enclave/wrap/vault-key/v1"]);
+  });
+
+  /** A third party's page that nests the thief, in a page of the app; returns the thief's frame. */
+  async function nested(page, sandbox) {
+    const { other, host } = bench.site;
+    host.intercept = ({ pathname }) => (pathname === "/evil.html" ? html(`<script>${thief} watch(top);</script>`) : undefined);
+    other.extra.set("/ad.html", html(`<iframe src="${host.origin}/evil.html"></iframe>`));
+    await addFrame(page, `${other.origin}/ad.html`, sandbox);
+    const frame = await (await page.frame(`${other.origin}/ad.html`)).frame(`${host.origin}/evil.html`);
+    await eventually("the thief", () => frame.evaluate(() => typeof watch === "function"));
+    return frame;
+  }
+
+  /** Runs body while the app's pages may embed a third party. */
+  async function withThirdParty(body) {
+    const { app, other } = bench.site;
+    const usual = app.policy;
+    app.policy = usual.replace("frame-src", `frame-src ${other.origin}`);
+    try {
+      await body();
+    } finally {
+      app.policy = usual;
+    }
+  }
+
+  it("a page of the enclave's host inside another frame of the app reaches a frame in the open, and not where the SDK puts it", () => withThirdParty(async () => {
+    const { url } = bench.site.host.release;
+    // The positive control: without the SDK's shadow tree, whatever the pin.
+    const open = await raw();
+    const thiefOfOpen = await nested(open, null);
+    await open.evaluate(embedInTheOpen, url);
+    assert.deepEqual(await thiefOfOpen.evaluate(() => window.stolen), sevens);
+
+    const page = await bench.open();
+    const thiefOfSDK = await nested(page, null);
+    const { warnings } = await page.evaluate((url) => startKms({ url, account: "nested" }), url);
+    assert.equal(await page.evaluate(async () => (await kms.vault.status()).state), "absent");
+    assert.equal(await thiefOfSDK.evaluate(() => window.stolen), null);
+    assert.equal(await page.evaluate(() => window.length), 1, "the enclave's frame has a number");
+    assert.equal(warnings.length, 1, JSON.stringify(warnings));
+    assert.match(warnings[0], /^There are frames beside the enclave's/);
+  }));
+
+  it("the sandbox that embedding.md asks for stops it, too", () => withThirdParty(async () => {
+    const { url } = bench.site.host.release;
+    const page = await raw();
+    const stopped = await nested(page, "allow-scripts");
+    await page.evaluate(embedInTheOpen, url);
+    assert.equal(await stopped.evaluate(() => window.stolen), null);
+
+    const sandboxed = await bench.open();
+    await nested(sandboxed, "allow-scripts allow-popups");
+    assert.deepEqual((await sandboxed.evaluate((url) => startKms({ url, account: "nested" }), url)).warnings, []);
+    const almost = await bench.open();
+    await nested(almost, "allow-scripts allow-same-origin");
+    assert.equal((await almost.evaluate((url) => startKms({ url, account: "nested" }), url)).warnings.length, 1);
+  }));
+
+  /** A page of the enclave's host opens a page of the app, which runs script; returns what it stole, and what the app's page says. */
+  async function opened(script, openerPolicy) {
+    const { app, host } = bench.site;
+    const usual = app.openerPolicy;
+    app.openerPolicy = openerPolicy;
+    app.extra.set("/opened.html", { headers: { "content-type": "text/html", ...app.pageHeaders() }, body: `<!doctype html><div id=kms></div><script type=module src="/app.js"></script><script type=module src="/raw.js"></script><script type=module src="/opened.js"></script>` });
+    app.extra.set("/opened.js", {
+      headers: { "content-type": "text/javascript" },
+      body: `const url = ${JSON.stringify(host.release.url)};
+        while (!window.startKms || !window.Wire) await new Promise((resolve) => setTimeout(resolve, 20));
+        const result = await (${script})(url).then((launch) => launch ?? {}, (e) => ({ error: String(e) }));
+        localStorage.opened = JSON.stringify({ ...result, opener: window.opener !== null });`,
+    });
+    app.openerPolicy = usual;
+    host.intercept = ({ pathname }) => (pathname === "/evil.html" ? html(`<script>${thief}</script><button id="open" onclick="watch(window.open('${app.origin}/opened.html'))">open</button>`) : undefined);
+    const own = await bench.open();
+    await own.evaluate(() => localStorage.removeItem("opened"));
+    const evil = await bench.open(`${host.origin}/evil.html`);
+    await evil.click("#open");
+    const said = await eventually("the opened page", () => own.evaluate(() => localStorage.opened), { timeoutMs: 30_000 });
+    return { stolen: await evil.evaluate(() => window.stolen), ...JSON.parse(said) };
+  }
+
+  const withSDK = `async (url) => { const kms = await connect({ ...configuration, url, account: "opened", container: document.querySelector("#kms"), timeoutMs: 25_000 }); return { warnings: kms.launch.warnings }; }`;
+
+  // WebKitWebDriver answers no more once a page has opened a window; there the frame inside the app has to stand for it.
+  if (engine !== "webkit") it("a page of the enclave's host that opens the app reaches a frame in the open, and not where the SDK puts it", async () => {
+    assert.deepEqual(await opened(embedInTheOpen, undefined), { stolen: sevens, opener: true });
+    const { stolen, opener, warnings, error } = await opened(withSDK, undefined);
+    assert.deepEqual([stolen, opener, error], [null, true, undefined]);
+    assert.deepEqual(warnings.map((text) => text.split(" ").slice(0, 4).join(" ")), ["The window that opened", "The app's page is"]);
+  });
+
+  if (engine !== "webkit") it("the opener policy that embedding.md asks for stops it, too", async () => {
+    assert.deepEqual(await opened(embedInTheOpen, "same-origin"), { stolen: null, opener: false });
+    assert.deepEqual(await opened(withSDK, "same-origin"), { stolen: null, opener: false, warnings: [] });
+  });
+
+  it("starts under the policy that embedding.md asks for, without a warning", async () => {
+    const { app, release } = bench.site;
+    const usual = app.policy;
+    app.policy = usual.replace(/frame-src [^;]*/, `frame-src ${release.url}`);
+    try {
+      const page = await bench.open();
+      assert.deepEqual((await page.evaluate(() => startKms({ account: "strict" }))).warnings, []);
+    } finally {
+      app.policy = usual;
+    }
+  });
+
+  it("says when the app is itself in a frame", async () => {
+    const { app, other } = bench.site;
+    app.extra.set("/framed.html", { headers: { "content-type": "text/html", "content-security-policy": app.policy.replace("frame-ancestors 'none'", "frame-ancestors *") }, body: `<!doctype html><div id=kms></div><script type=module src="/app.js"></script>` });
+    other.extra.set("/outer.html", html(`<script>startKms = () => {}</script><iframe src="${app.origin}/framed.html"></iframe>`));
+    const framed = await (await bench.open(`${other.origin}/outer.html`)).frame(`${app.origin}/framed.html`);
+    await eventually("the app", () => framed.evaluate(() => typeof startKms === "function"));
+    const outcome = await framed.evaluate(() => startKms({ account: "framed" }).then(({ warnings }) => warnings, (e) => e.message));
+    assert.equal(outcome.length, 1, JSON.stringify(outcome));
+    assert.match(outcome[0], /is itself in a frame/);
   });
 
   it("requests that are not in the protocol get an error that names the member", async () => {

@@ -167,7 +167,7 @@ eachEngine("launch", (bench, engine) => {
     const page = await bench.open();
     await connect(page);
     const attributes = await page.evaluate(() => {
-      const iframe = document.querySelector("iframe");
+      const iframe = enclaveFrame();
       return Object.fromEntries(["sandbox", "allow", "referrerpolicy", "csp"].map((name) => [name, iframe.getAttribute(name)]));
     });
     assert.deepEqual(attributes, {

@@ -150,10 +150,25 @@ func testReservedClaims(t *testing.T, p Platform) {
 	c := NewOrigin(t, p).Connect()
 	c.CreateVault()
 	k := c.CreateKey("signing", "")
-	for _, name := range []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"} {
-		failure := c.Refused(api.InvalidRequest, "jwt.sign", map[string]any{"kid": k.KID, "audience": "a", "ttlSeconds": 60, "claims": map[string]any{name: 1}})
+	sign := func(claims map[string]any) map[string]any {
+		return map[string]any{"kid": k.KID, "audience": "a", "ttlSeconds": 60, "claims": claims}
+	}
+	for _, name := range []string{
+		"iss", "sub", "aud", "exp", "nbf", "iat", "jti",
+		// What verifiers take for one of those: Go's encoding/json folds as
+		// strings.EqualFold does (U+017F is an s), others compare upper case.
+		"EXP", "Iss", "i\u017fs", "\u017fub", "aUd", "e_x-p", "\u0131at", "jt\u0130", "i\u00df", "i\u1e9e",
+	} {
+		failure := c.Refused(api.InvalidRequest, "jwt.sign", sign(map[string]any{name: 1}))
 		if failure.Details["member"] != "/params/claims/"+name {
 			t.Errorf("%s: %v", name, failure.Details)
+		}
+	}
+	for _, pair := range [][2]string{{"scope", "Scope"}, {"kid", "\u212aid"}, {"role", "ro_le"}, {"a/b", "A/b"}} {
+		failure := c.Refused(api.InvalidRequest, "jwt.sign", sign(map[string]any{pair[0]: 1, pair[1]: 2}))
+		got := failure.Details["member"]
+		if escape := strings.NewReplacer("/", "~1").Replace; got != "/params/claims/"+escape(pair[0]) && got != "/params/claims/"+escape(pair[1]) {
+			t.Errorf("%q: %v", pair, failure.Details)
 		}
 	}
 	if uses := get(c, k.KID).Uses; uses != 0 {

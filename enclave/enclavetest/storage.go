@@ -170,7 +170,7 @@ func expectLost(t *testing.T, o *Origin, reason string) {
 	expectEvent(t, c, `"event":"alert"`)
 	o.User.Say(nil)
 	c.Must("vault.destroy", nil, nil)
-	if seen := o.User.Seen(); len(seen) != 1 || seen[0].State != "lost" {
+	if seen := o.User.Seen(); len(seen) != 1 || seen[0].State != "lost" || seen[0].Reason != reason || seen[0].Keys != -1 {
 		t.Errorf("dialogs %+v", seen)
 	}
 	if s := c.Status(); s.State != "absent" {

@@ -37,6 +37,7 @@ type destroyRequest struct {
 	Origin  string `json:"origin"`
 	Account string `json:"account"`
 	State   string `json:"state"`
+	Reason  string `json:"reason"`
 	Keys    int    `json:"keys"`
 	Word    string `json:"word"`
 	WaitMs  int64  `json:"waitMs"`
@@ -46,7 +47,7 @@ type destroyRequest struct {
 func (s *screen) Destroy(ctx context.Context, request prompt.Destroy) error {
 	return s.show(ctx, destroyRequest{
 		Kind: "destroy", Origin: request.Origin, Account: request.Account, State: request.State,
-		Keys: request.Keys, Word: prompt.Word, WaitMs: prompt.Wait.Milliseconds(),
+		Reason: request.Reason, Keys: request.Keys, Word: prompt.Word, WaitMs: prompt.Wait.Milliseconds(),
 	})
 }
 

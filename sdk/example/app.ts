@@ -13,6 +13,7 @@ const pin: Pin = {
 async function openVault(account: string): Promise<Kms> {
   const kms = await connect({ url, pin, account, container: document.querySelector("#kms") ?? document.body });
   console.info(`enclave ${kms.launch.version}, ${kms.launch.level}: ${kms.launch.why}`);
+  for (const warning of kms.launch.warnings) console.warn(warning);
   kms.on("closed", ({ reason }) => console.warn(`the enclave is gone: ${reason}`));
   const { state } = await kms.vault.status();
   if (state === "absent") await kms.vault.create({ persistence: "device", lock: "none" });

@@ -4,6 +4,7 @@ import { decodeBytes, encodeBytes, hexOf, integrityOf } from "../bytes.js";
 import { allowsAncestor } from "../diagnose.js";
 import { headerDifference, pageDifference } from "../check.js";
 import { fileUrl, parseRelease } from "../pin.js";
+import { isSameOriginPolicy } from "../surroundings.js";
 
 const loader = await integrityOf(new TextEncoder().encode("loader"));
 const wasm = await integrityOf(new TextEncoder().encode("wasm"));
@@ -92,4 +93,11 @@ test("frame-ancestors", () => {
   const origin = "https://app.example:8443";
   for (const list of ["*", origin, "https:", "https://app.example:*", "https://*.example:8443", "app.example:8443", `'self' ${origin}`]) assert.ok(allowsAncestor(list, origin), list);
   for (const list of ["'none'", "'self'", "https://app.example", "http://app.example:8443", "https://other.example:8443", "https://*.app.example:8443", ""]) assert.ok(!allowsAncestor(list, origin), list);
+});
+
+test("which opener policies isolate a page", () => {
+  for (const header of ["same-origin", " same-origin", 'same-origin; report-to="x"', "same-origin;report-to=x"]) assert.ok(isSameOriginPolicy(header), header);
+  for (const header of [null, "", "same-origin-allow-popups", "unsafe-none", "noopener-allow-popups", "same-origin, same-origin", "SAME-ORIGIN", '"same-origin"', "same-origin; a, same-origin"]) {
+    assert.ok(!isSameOriginPolicy(header), String(header));
+  }
 });

@@ -20,6 +20,7 @@ export async function right(kms: Kms): Promise<void> {
   const { secret } = await kms.key.agree({ kid: key.kid, publicKey: key.publicKey.raw, context: "c" }, { timeoutMs: 5 });
   declared.decodeBytes(secret + token.slice(exp));
   const level: Launch["level"] = kms.launch.level;
+  for (const warning of kms.launch.warnings) void warning.toUpperCase();
   const listener = ({ code }: Events["alert"]) => void (code + level);
   kms.on("alert", listener);
   kms.off("alert", listener);
@@ -54,6 +55,8 @@ export async function wrong(kms: Kms): Promise<void> {
   await declared.connect({ url: "", account: "a", minimum: "trusted" });
   // @ts-expect-error the report is read-only
   kms.launch.level = "enforced";
+  // @ts-expect-error warnings are read-only, too
+  kms.launch.warnings.push("x");
   // @ts-expect-error no such code
   void (new declared.KmsError("oops", "message"));
 }
