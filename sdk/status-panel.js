@@ -129,7 +129,8 @@ export function audit({ texts, launch, url, say }) {
   if (!url) return undefined;
   const lines = auditCommand(url, launch?.commit);
   if (lines.length === 0) return h("div", { class: "audit" }, h("h3", {}, texts.audit), h("p", { class: "fine" }, texts.auditUnsafe));
-  const code = h("code", {}, lines.join("\n"));
+  const tail = "--rebuild .";
+  const code = h("code", {}, lines.join("\n").slice(0, -tail.length), h("span", { class: "nowrap" }, tail));
   const button = copyButton({ text: lines.join("\n"), from: code, label: texts.copyCommand, words: texts, say });
   return h("div", { class: "audit" }, h("div", { class: "bar" }, h("h3", {}, texts.audit), button), h("pre", { tabindex: 0, role: "group", "aria-label": texts.audit }, code), h("p", { class: "fine" }, texts.auditHint));
 }
@@ -170,13 +171,28 @@ export function versions(texts, before, now) {
 const BY = Object.freeze(/** @type {const} */ ({ enclave: "byEnclave", app: "byApp", browser: "byBrowser" }));
 
 /**
- * One line of the result.
+ * Adds a line to the result, under the heading that says who vouches for it.
  *
+ * @param {Element} results
  * @param {Texts} texts
  * @param {import("./status.d.ts").Check} check
- * @returns {HTMLLIElement}
  */
-export function result(texts, { name, by, outcome, detail }) {
+export function addResult(results, texts, check) {
+  let section = results.querySelector(`[data-by="${check.by}"]`);
+  if (!section) {
+    section = h("section", { "data-by": check.by }, h("h4", {}, texts[BY[check.by]]), h("ul"));
+    results.append(section);
+  }
+  section.lastElementChild?.append(line(texts, check));
+}
+
+/**
+ * @param {Texts} texts
+ * @param {import("./status.d.ts").Check} check
+ */
+function line(texts, { name, outcome, detail }) {
+  const own = /** @type {keyof Texts} */ (`${name}${outcome === "passed" ? "Passed" : "Failed"}`);
+  const word = (outcome === "passed" || outcome === "failed") && own in texts ? texts[own] : texts[outcome];
   const more = detail ? h("p", { class: "fine", lang: "en" }, printable(detail, 400)) : undefined;
-  return h("li", { "data-check": name, "data-outcome": outcome }, icon(outcome), h("span", { class: "name" }, texts[name]), h("span", { class: "outcome" }, texts[outcome]), h("p", { class: "fine" }, texts[BY[by]]), more);
+  return h("li", { "data-check": name, "data-outcome": outcome }, icon(outcome), h("span", {}, texts[name]), h("span", { class: "outcome" }, word), more);
 }

@@ -10,7 +10,7 @@
 import { KmsError, asKmsError } from "./errors.js";
 import { parseRelease } from "./pin.js";
 import { lastSeen, noteSeen } from "./seen.js";
-import { audit, badge, claims, facts, head, print, result, versions, warning } from "./status-panel.js";
+import { addResult, audit, badge, claims, facts, head, print, versions, warning } from "./status-panel.js";
 import { h, icon } from "./status-parts.js";
 import { styleSheet } from "./status-style.js";
 import { fill, wordsFor } from "./status-words.js";
@@ -133,7 +133,7 @@ export class KmsStatus extends HTMLElement {
     try {
       this.#verification = await verify({ kms: this.#kms, url: release.url, pin: release.pin, parent: this.#root }, (check) => {
         done += 1;
-        results?.append(result(texts, check));
+        if (results) addResult(results, texts, check);
         progress();
       });
     } catch (error) {
@@ -248,7 +248,7 @@ export class KmsStatus extends HTMLElement {
       { class: "verify" },
       h("div", { class: "act" }, button, h("p", { class: "fine" }, texts.verifyHint)),
       h("p", { class: "verdict", id: "verdict", role: "status" }),
-      h("ul", { class: "results", id: "results", "aria-label": texts.verify }),
+      h("div", { class: "results", id: "results" }),
     );
   }
 
@@ -263,7 +263,8 @@ export class KmsStatus extends HTMLElement {
     if (button && verdict && results && outcome && checks) {
       button.textContent = texts.verifyAgain;
       verdict.textContent = outcome === "matched" && !pinned ? texts.matchedUnpinned : texts[outcome];
-      results.replaceChildren(...checks.map((check) => result(texts, check)));
+      results.replaceChildren();
+      for (const check of checks) addResult(results, texts, check);
     }
     this.#showAlerts();
   }
