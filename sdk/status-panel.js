@@ -49,7 +49,8 @@ function why(level, texts, launch) {
  */
 export function badge({ level, texts, measurement }) {
   const short = level !== "waiting" && isMeasurement(measurement) ? h("span", { class: "short" }, groupsOf(measurement).slice(0, 2).join(" ")) : undefined;
-  return h("summary", {}, icon(level), h("span", { class: "label" }, `${texts.label}:`), h("span", { class: "level" }, level === "waiting" ? texts.waiting : texts[level]), short);
+  const name = h("span", { class: "level" }, level === "waiting" ? texts.waiting : texts[level]);
+  return h("summary", {}, icon(level), h("span", { class: "badge" }, h("span", {}, `${texts.label}:`), " ", name, " ", short));
 }
 
 /**

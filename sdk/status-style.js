@@ -54,7 +54,7 @@ code, pre, .groups, .short { font-family: var(--kms-mono, ui-monospace, SFMono-R
 .root { --tone: var(--_soft); --wash: var(--_sunk); }
 .root[data-level="enforced"], .root[data-level="checked"] { --tone: var(--_good); --wash: var(--_good-wash); }
 .root[data-level="unpinned"] { --tone: var(--_warn); --wash: var(--_warn-wash); }
-.root[data-level="refused"] { --tone: var(--_bad); --wash: var(--_bad-wash); }
+.root[data-level="refused"], .root[data-level][data-alarm] { --tone: var(--_bad); --wash: var(--_bad-wash); }
 dl.claims, dl.facts { display: grid; gap: 8px; }
 dl.claims > div, dl.facts > div { display: grid; grid-template-columns: 124px minmax(0, 1fr); gap: 12px; }
 .claims dt { font-weight: 650; }
@@ -95,9 +95,10 @@ button.small { min-block-size: 32px; padding: 4px 12px; font-size: 13.5px; flex:
 .nowrap { white-space: nowrap; }
 pre { padding: 12px 14px; border-radius: 10px; background: var(--_sunk); font-size: 13.5px; white-space: pre-wrap; overflow-wrap: anywhere; }
 
-.compact > summary { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 10px; padding: 8px 14px; border: 1px solid var(--tone); border-radius: 10px; background: var(--wash); cursor: pointer; list-style: none; }
+.badge { flex: 1; display: flex; flex-wrap: wrap; align-items: baseline; gap: 0 8px; }
+.compact > summary { display: flex; align-items: center; gap: 10px; padding: 8px 14px; border: 1px solid var(--tone); border-radius: 10px; background: var(--wash); cursor: pointer; list-style: none; }
 .compact > summary::-webkit-details-marker { display: none; }
-.compact > summary::after { content: ""; inline-size: 8px; block-size: 8px; margin-inline: auto 4px; border: solid currentcolor; border-width: 0 2px 2px 0; transform: rotate(45deg); }
+.compact > summary::after { content: ""; inline-size: 8px; block-size: 8px; flex: none; margin-inline-end: 4px; border: solid currentcolor; border-width: 0 2px 2px 0; transform: rotate(45deg); }
 .compact[open] > summary::after { transform: rotate(-135deg); }
 .compact > summary .icon { color: var(--tone); }
 .compact > summary .level { font-size: 16px; }

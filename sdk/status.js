@@ -272,7 +272,8 @@ export class KmsStatus extends HTMLElement {
   #showAlerts() {
     const { texts } = this.#language();
     const alerts = [...this.#refusal(texts), ...this.#mismatch(texts), ...this.#changed(texts)];
-    for (const [what, message] of this.#told) alerts.push(warning(texts, texts[`${what}Title`], h("span", { lang: "en" }, message)));
+    for (const [what, message] of this.#told) alerts.push(warning(texts, texts[`${what}Title`], h("span", { lang: "en" }, sentence(message))));
+    this.#root.toggleAttribute("data-alarm", alerts.length > 0);
     this.#alerts.replaceChildren(...alerts);
   }
 
@@ -280,7 +281,7 @@ export class KmsStatus extends HTMLElement {
   #refusal(texts) {
     if (!this.#error) return [];
     const refused = REFUSALS.has(this.#error.code) && !this.#error.retryable;
-    const message = h("span", { lang: "en" }, `${this.#error.message} (${this.#error.code})`);
+    const message = h("span", { lang: "en" }, sentence(`${this.#error.message} (${this.#error.code})`));
     return [warning(texts, refused ? texts.refusedTitle : texts.failedTitle, message, refused ? texts.refusedAdvice : undefined)];
   }
 
@@ -289,7 +290,7 @@ export class KmsStatus extends HTMLElement {
     if (this.#verification?.verdict !== "mismatch") return [];
     const wrong = this.#verification.checks.filter(({ outcome }) => outcome === "failed").map(({ name }) => texts[name]);
     const advice = this.#kms?.launch.level === "enforced" ? texts.mismatchEnforced : texts.mismatchOther;
-    return [warning(texts, texts.mismatchTitle, `${texts.failed}: ${wrong.join(", ")}.`, advice)];
+    return [warning(texts, texts.mismatchTitle, fill(texts.mismatchList, { what: wrong.join(", ") }), advice)];
   }
 
   /** What was seen last, if it is not what runs. */
@@ -347,6 +348,11 @@ export class KmsStatus extends HTMLElement {
     const known = Intl.DateTimeFormat.supportedLocalesOf(isLanguageTag(language) ? language : []);
     return new Intl.DateTimeFormat(known, { dateStyle: "long" }).format(at);
   }
+}
+
+/** @param {string} message which begins small, as errors do; a name with a colon stays as it is */
+function sentence(message) {
+  return /^[a-z]+ /.test(message) ? message[0].toUpperCase() + message.slice(1) : message;
 }
 
 /** @param {string} text of a lang attribute, which may hold anything */
