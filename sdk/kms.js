@@ -31,11 +31,12 @@ const OPTIONS = new Set(["url", "pin", "minimum", "account", "container", "timeo
  *   within timeoutMs milliseconds
  */
 export async function connect(options) {
-  const connection = new Connection(planOf(options));
+  const plan = planOf(options);
+  const connection = new Connection(plan);
   await connection.open();
   // Events that came with the launch wait until the app has had its turn to subscribe.
   setTimeout(() => connection.events.release(), 0);
-  return surface(connection);
+  return surface(connection, askedFor(plan));
 }
 
 /**
@@ -78,12 +79,24 @@ function isAccount(account) {
 }
 
 /**
+ * Which release of which host the app asked for, and whose vault.
+ *
+ * @param {import("./lifecycle.js").Plan} plan
+ * @returns {import("./kms.d.ts").Release}
+ */
+function askedFor({ release: { page, origin, pinned }, account }) {
+  const pin = pinned && Object.freeze({ policy: pinned.policy, wasm: pinned.wasm });
+  return Object.freeze({ url: page, origin, account, pin, measurement: pinned?.measurement });
+}
+
+/**
  * What the app holds: `call`, and the same once more by names.
  *
  * @param {Connection} connection
+ * @param {import("./kms.d.ts").Release} release
  * @returns {import("./kms.d.ts").Kms}
  */
-function surface(connection) {
+function surface(connection, release) {
   /** @type {Record<string, Record<string, Function>>} */
   const namespaces = {};
   for (const method of Object.keys(METHODS)) {
@@ -95,6 +108,7 @@ function surface(connection) {
   for (const namespace of Object.values(namespaces)) Object.freeze(namespace);
   const kms = {
     ...namespaces,
+    release,
     get launch() {
       return connection.report;
     },
