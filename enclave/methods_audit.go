@@ -13,6 +13,23 @@ import (
 // logPage is how many leaves are read in one go.
 const logPage = 500
 
+// maxPage bounds the leaves of one reply in bytes. A leaf holds no control
+// characters, so JSON text at most doubles it, and twice this and one leaf is well
+// below api.MaxMessage.
+const maxPage = 256 << 10
+
+// fitting returns as many of the leaves, from the first, as one reply has room
+// for: one at least, so that whoever pages through the log gets to its end.
+func fitting(leaves [][]byte) [][]byte {
+	size := 0
+	for i := range leaves {
+		if size += len(leaves[i]); size > maxPage && i > 0 {
+			return leaves[:i]
+		}
+	}
+	return leaves
+}
+
 // auditHead needs no unlocked vault: the ledger key works while it is locked.
 func auditHead(c *call, _ *api.None) (out outcome, err error) {
 	if c.vault, err = c.vaults.Current(c.ctx); err != nil {
@@ -49,6 +66,7 @@ func auditEntries(c *call, p *api.EntriesParams) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
+	leaves = fitting(leaves)
 	page := api.Entries{Size: size, Entries: make([]api.Entry, len(leaves))}
 	for i, leaf := range leaves {
 		e, err := audit.ParseEntry(leaf)
@@ -135,6 +153,7 @@ func auditExport(c *call, p *api.ExportParams) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
+	leaves = fitting(leaves)
 	text, err := audit.AppendEntries(nil, leaves)
 	return outcome{Result: exportPage(text, from+uint64(len(leaves)), size)}, err
 }

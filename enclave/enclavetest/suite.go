@@ -38,6 +38,7 @@ func Run(t *testing.T, p Platform) {
 		{"Cancel", testCancel},
 		{"Audit", testAudit},
 		{"AuditPages", testAuditPages},
+		{"AuditLongEntries", testAuditLongEntries},
 		{"RefusalsAreLogged", testRefusalsAreLogged},
 		{"EveryRecordGuarded", testEveryRecordGuarded},
 		{"StorageRefuses", testStorageRefuses},
