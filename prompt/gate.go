@@ -15,6 +15,9 @@ const (
 	maxBackoff   = 15 * time.Minute
 )
 
+// errBroken stands for the answer of a screen that panicked.
+var errBroken = errors.New("prompt: the screen is broken")
+
 // Gate is a Prompter that lets one dialog through at a time, ends it after
 // Timeout, and holds back an app that keeps asking a user who says no.
 //
@@ -44,9 +47,10 @@ func (g *Gate) pass(ctx context.Context, show func(context.Context) error) error
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, Timeout, ErrExpired)
 	defer cancel()
-	err := show(ctx)
-	g.leave(err)
-	return err
+	outcome := errBroken
+	defer func() { g.leave(outcome) }()
+	outcome = show(ctx)
+	return outcome
 }
 
 func (g *Gate) enter() error {

@@ -78,3 +78,22 @@ func TestConfirmationStartsTheCountAnew(t *testing.T) {
 		want(t, destroy(t, gate), prompt.ErrBackoff)
 	})
 }
+
+// broken is a screen that panics.
+type broken struct{ prompt.Prompter }
+
+// TestScreenPanics: the next dialog is not held up by one that broke.
+func TestScreenPanics(t *testing.T) {
+	gate := prompt.NewGate(broken{})
+	for range 3 {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Fatal("the screen did not panic")
+				}
+			}()
+			_ = gate.Destroy(t.Context(), prompt.Destroy{})
+			t.Error("no panic: the gate did not ask the screen")
+		}()
+	}
+}
