@@ -100,6 +100,12 @@ var (
 	ErrTimeout = errors.New("ledger: storage did not answer in time")
 )
 
+// IsOver reports whether an error says that a ledger is of no further use: the
+// vault is to be looked for anew.
+func IsOver(err error) bool {
+	return errors.Is(err, ErrGone) || errors.Is(err, ErrReplaced) || errors.Is(err, ErrClosed)
+}
+
 // IntegrityError says that something stored is not what was written.
 type IntegrityError struct {
 	What string // the record, by kind and id; never its content
@@ -234,7 +240,7 @@ func (s *Submission) end(err error) {
 }
 
 // Create commits the first state of a vault: its records (the anchor among
-// them), its handles, and the first leaf. store.ErrConflict if there is one.
+// them; a nil value removes one), its handles, and the first leaf. store.ErrConflict if there is one.
 func Create(ctx context.Context, cfg Config, records []store.Record, handles []store.Handle, entry audit.Entry) (*Ledger, error) {
 	l := newLedger(cfg)
 	l.state = &state{index: newIndex(l.loadPage), cache: map[store.Name]cached{}}
@@ -471,7 +477,7 @@ func (l *Ledger) reload(ctx context.Context) error {
 		return ErrGone
 	case anchor == nil || raw == nil:
 		return &IntegrityError{What: "root record: a part is missing"}
-	case !bytes.Equal(anchor, encodePlain(l.cfg.Anchor.Value)):
+	case !bytes.Equal(anchor, EncodePlain(l.cfg.Anchor.Value)):
 		return ErrReplaced
 	}
 	parsed, err := l.openRoot(ctx, raw)
@@ -533,17 +539,14 @@ func (l *Ledger) loadPage(ctx context.Context, prefix string) ([]byte, error) {
 	return page, nil
 }
 
-// Wipe removes every record and handle of a vault, whatever state it is in.
-// anchor is read first and must not change in between.
-func Wipe(ctx context.Context, s store.Store, vault string, anchor store.Name) error {
+// Wipe removes every record and handle of a vault, whatever state it is in, and
+// leaves the given records in their place; store.ErrConflict unless anchor is
+// stored as it is given. Its nil value stands for no record.
+func Wipe(ctx context.Context, s store.Store, vault string, anchor store.Record, left ...store.Record) error {
 	unlock, err := s.Lock(ctx, vault)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	values, err := s.Get(ctx, vault, anchor)
-	if err != nil {
-		return err
-	}
-	return s.Commit(ctx, store.Batch{Vault: vault, Expect: store.Record{Name: anchor, Value: values[0]}, Clear: true})
+	return s.Commit(ctx, store.Batch{Vault: vault, Expect: anchor, Clear: true, Put: left})
 }

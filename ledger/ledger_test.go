@@ -283,7 +283,13 @@ func TestAllowance(t *testing.T) {
 func TestReplaced(t *testing.T) {
 	s := memstore.New()
 	old := create(t, config(t, s))
-	if err := ledger.Wipe(t.Context(), s, vaultID, anchor.Name); err != nil {
+	if err := ledger.Wipe(t.Context(), s, vaultID, store.Record{Name: anchor.Name, Value: ledger.EncodePlain([]byte("another"))}); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("wiping a vault that is not there: %v", err)
+	}
+	if n, _ := value(t, old); n != 0 {
+		t.Error("the vault that is there was wiped")
+	}
+	if err := ledger.Wipe(t.Context(), s, vaultID, store.Record{Name: anchor.Name, Value: ledger.EncodePlain(anchor.Value)}); err != nil {
 		t.Fatal(err)
 	}
 	if err := old.Submit(t.Context(), incremented); !errors.Is(err, ledger.ErrGone) {

@@ -39,12 +39,16 @@ var (
 	ErrBackoff = errors.New("prompt: asked too soon after the user said no")
 )
 
+// Damaged is the state of a vault that is there, but not as it was written. The
+// other states are package vault's.
+const Damaged = "damaged"
+
 // Destroy asks whether to delete a vault and every key in it. The dialog
 // makes the user type Word, and holds its confirming button back for Wait.
 type Destroy struct {
 	Origin  string // of the app that asks
 	Account string
-	State   string // of the vault: "unlocked", "locked" or "lost"
+	State   string // of the vault: "unlocked", "lost" or Damaged
 	Keys    int    // how many keys die; -1 if that cannot be read
 }
 
