@@ -203,27 +203,95 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// TestReadyHangs: work that never ends fails alone, and in time.
+// TestReadyHangs: work that never ends fails alone, and in time, wherever in its
+// batch it is; what was done long before is written, though it looks at its
+// context, too.
 func TestReadyHangs(t *testing.T) {
+	const ops = 100
+	for hanging := range map[int]bool{0: true, 1: true, 50: true, ops - 1: true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &counting{Store: memstore.New()}
+			l := create(t, config(t, s))
+			commits := s.commits.Load()
+			start := time.Now()
+			finished := make(chan struct{})
+			close(finished)
+			// They come while the ledger is busy, so they are one batch.
+			busy := make(chan struct{})
+			go func() {
+				_ = l.Read(context.Background(), func(*ledger.Tx) error { <-busy; return nil })
+			}()
+			synctest.Wait()
+			pending := make([]*ledger.Submission, ops)
+			for n := range pending {
+				op := incremented
+				done := finished
+				if n == hanging {
+					done = nil
+				}
+				op.Ready = func(ctx context.Context) error {
+					select {
+					case <-done:
+						return nil
+					case <-ctx.Done():
+						return context.Cause(ctx)
+					}
+				}
+				pending[n] = l.Start(t.Context(), op)
+			}
+			close(busy)
+			for n, s := range pending {
+				if err := s.Wait(); (n == hanging) != errors.Is(err, ledger.ErrTimeout) || n != hanging && err != nil {
+					t.Errorf("op %d, while %d hangs: %v", n, hanging, err)
+				}
+			}
+			if took := time.Since(start); took > 10*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			if n, _ := value(t, l); n != ops-1 {
+				t.Errorf("counter %d, %d wanted", n, ops-1)
+			}
+			if n := s.commits.Load() - commits; n != 1 {
+				t.Errorf("%d commits, 1 wanted: the ops were not one batch", n)
+			}
+			l.Close()
+		})
+	}
+}
+
+// TestAllHang: when nothing ends, everybody is told in time.
+func TestAllHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := create(t, config(t, memstore.New()))
 		start := time.Now()
 		var wg sync.WaitGroup
-		wg.Go(func() {
-			op := incremented
-			op.Ready = func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) }
-			if err := l.Submit(t.Context(), op); !errors.Is(err, ledger.ErrTimeout) {
-				t.Errorf("the op that hangs: %v", err)
-			}
-		})
-		wg.Go(func() {
-			time.Sleep(time.Millisecond)
-			submit(t, l, incremented)
-		})
+		for range 50 {
+			wg.Go(func() {
+				op := incremented
+				op.Ready = func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) }
+				if err := l.Submit(t.Context(), op); !errors.Is(err, ledger.ErrTimeout) {
+					t.Error(err)
+				}
+			})
+		}
 		wg.Wait()
-		if n, _ := value(t, l); n != 1 || time.Since(start) > 15*time.Second {
-			t.Errorf("counter %d after %v", n, time.Since(start))
+		if took := time.Since(start); took > 30*time.Second {
+			t.Errorf("it took %v", took)
 		}
 		l.Close()
 	})
+}
+
+// TestDoneIsTold: an op that has ended says how, even if its caller has left.
+func TestDoneIsTold(t *testing.T) {
+	l := create(t, config(t, memstore.New()))
+	for range 100 {
+		ctx, cancel := context.WithCancel(t.Context())
+		s := l.Start(ctx, incremented)
+		submit(t, l, incremented) // ends after it
+		cancel()
+		if err := s.Wait(); err != nil {
+			t.Fatalf("an op that has landed: %v", err)
+		}
+	}
 }

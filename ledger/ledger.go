@@ -222,16 +222,23 @@ func (s *Submission) AwaitReady() bool {
 
 // Wait returns once the op is durable, or has failed and left nothing. When the
 // context that Start was given ends first, its cause is returned and the outcome of an op
-// already under way is unknown to the caller.
-func (s *Submission) Wait() error {
+// already under way is unknown to the caller; what Apply and Ready write may still
+// be written then.
+func (s *Submission) Wait() (err error) {
 	select {
 	case <-s.done:
 		return s.err
 	case <-s.ctx.Done():
-		return context.Cause(s.ctx)
+		err = context.Cause(s.ctx)
 	case <-s.l.ctx.Done():
-		return context.Cause(s.l.ctx)
+		err = context.Cause(s.l.ctx)
 	}
+	select {
+	case <-s.done: // both at once: what has become of it is known
+		err = s.err
+	default:
+	}
+	return err
 }
 
 func (s *Submission) end(err error) {
@@ -408,25 +415,42 @@ func (l *Ledger) commitBatch(ctx context.Context, batch []*Submission) {
 var errNotReady = errors.New("ledger: an op is not ready")
 
 // mayWrite waits for what the ops record, and for the lock.
-// One that takes too long fails alone, and leaves the others time to be written.
-func (l *Ledger) mayWrite(ctx context.Context, batch []*Submission, outcome []error) (err error) {
-	ctx, cancel := l.deadlines.WithTimeout(ctx, commitTimeout/2, ErrTimeout)
+//
+// What takes longer than patience fails. Its context is over then, so what comes
+// behind it has one of its own, to show that it is done: one that is slow fails
+// alone, and there is time left to write the others.
+func (l *Ledger) mayWrite(ctx context.Context, batch []*Submission, outcome []error) error {
+	patience, cancel := l.deadlines.WithTimeout(ctx, commitTimeout/2, ErrTimeout)
 	defer cancel()
+	grace := patience
+	var late sync.WaitGroup
 	for i, s := range batch {
-		if outcome[i] != nil || s.asked || s.op.Ready == nil {
-			continue
+		switch {
+		case outcome[i] != nil || s.asked || s.op.Ready == nil:
+		case patience.Err() == nil:
+			s.ask(patience)
+		default:
+			if grace == patience {
+				grace, cancel = l.deadlines.WithTimeout(ctx, commitTimeout/10, ErrTimeout)
+				defer cancel()
+			}
+			late.Go(func() { s.ask(grace) })
 		}
-		s.asked = true
-		if s.failed = s.op.Ready(ctx); s.failed != nil {
-			err = errNotReady
-			continue
-		}
-		close(s.ready)
 	}
-	if err != nil {
-		return err
+	late.Wait()
+	for i, s := range batch {
+		if outcome[i] == nil && s.failed != nil {
+			return errNotReady
+		}
 	}
 	return l.held.wait()
+}
+
+func (s *Submission) ask(ctx context.Context) {
+	s.asked = true
+	if s.failed = s.op.Ready(ctx); s.failed == nil {
+		close(s.ready)
+	}
 }
 
 // fail answers everybody with one error.

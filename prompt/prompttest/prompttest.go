@@ -48,7 +48,7 @@ func (u *User) Seen() []prompt.Destroy {
 
 // Destroy implements prompt.Prompter.
 func (u *User) Destroy(ctx context.Context, request prompt.Destroy) error {
-	answer, wait, during := u.next(request)
+	wait, during, answer := u.next(request)
 	if during != nil {
 		during()
 	}
@@ -59,14 +59,14 @@ func (u *User) Destroy(ctx context.Context, request prompt.Destroy) error {
 	return answer
 }
 
-func (u *User) next(request prompt.Destroy) (answer error, wait bool, during func()) {
+func (u *User) next(request prompt.Destroy) (wait bool, during func(), answer error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.seen = append(u.seen, request)
 	during, u.during = u.during, nil
 	if u.wait || len(u.answers) == 0 {
-		return prompt.ErrCancelled, u.wait, during
+		return u.wait, during, prompt.ErrCancelled
 	}
 	answer, u.answers = u.answers[0], u.answers[1:]
-	return answer, false, during
+	return false, during, answer
 }
