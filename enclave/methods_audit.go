@@ -48,7 +48,10 @@ func (c *call) head() (size uint64, root [32]byte, err error) {
 		size, root = tx.Size(), tx.Head()
 		return nil
 	})
-	return size, root, err
+	if err != nil {
+		return 0, [32]byte{}, err // they may be about to be written
+	}
+	return size, root, nil
 }
 
 func auditEntries(c *call, p *api.EntriesParams) (outcome, error) {
@@ -132,7 +135,10 @@ func (c *call) page(from, size uint64) (leaves [][]byte, err error) {
 		leaves, err = tx.Log(from, int(min(logPage, size-from)))
 		return err
 	})
-	return leaves, err
+	if err != nil {
+		return nil, err
+	}
+	return leaves, nil
 }
 
 // auditExport writes the audit file in pages. The first one fixes the size and

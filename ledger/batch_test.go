@@ -37,15 +37,22 @@ func contents(t *testing.T, l *ledger.Ledger) (records map[string]string, log []
 	t.Helper()
 	records = map[string]string{}
 	err := l.Read(t.Context(), func(tx *ledger.Tx) error {
-		for _, kind := range []string{"key", counter.Kind} {
-			found, err := tx.Scan(store.Range{Kind: kind})
-			if err != nil {
-				return err
-			}
-			for _, r := range found {
-				records[kind+"/"+r.ID] = string(r.Value)
-				if one, err := tx.Get(r.Name); err != nil || string(one) != string(r.Value) {
-					return fmt.Errorf("%s is %q in a scan and %q by name (%v)", r.ID, r.Value, one, err)
+		names, err := tx.Names("key")
+		if err != nil || !slices.IsSorted(names) {
+			return fmt.Errorf("names %v (%v)", names, err)
+		}
+		for n := range 23 {
+			id := fmt.Sprint("n", n)
+			for _, kind := range []string{"key", counter.Kind} {
+				value, err := tx.Get(store.Name{Kind: kind, ID: id})
+				if err != nil {
+					return err
+				}
+				if value != nil {
+					records[kind+"/"+id] = string(value)
+				}
+				if kind == "key" && slices.Contains(names, id) != (value != nil) {
+					return fmt.Errorf("%s holds %q, but the names are %v", id, value, names)
 				}
 			}
 		}
@@ -156,7 +163,7 @@ func TestReadsSeeTheirBatch(t *testing.T) {
 				if err != nil || uint64(len(leaves)) != tx.Size() {
 					return fmt.Errorf("%d leaves of %d (%v)", len(leaves), tx.Size(), err)
 				}
-				keys, err := tx.Scan(store.Range{Kind: "key"})
+				keys, err := tx.Names("key")
 				if err != nil {
 					return err
 				}

@@ -187,6 +187,7 @@ type state struct {
 	root   root
 	index  index
 	cache  map[store.Name]cached
+	names  map[string][]string // ids by kind, as far as they have been read
 }
 
 type cached struct {
@@ -250,7 +251,7 @@ func (s *Submission) end(err error) {
 // them; a nil value removes one), its handles, and the first leaf. store.ErrConflict if there is one.
 func Create(ctx context.Context, cfg Config, records []store.Record, handles []store.Handle, entry audit.Entry) (*Ledger, error) {
 	l := newLedger(cfg)
-	l.state = &state{index: newIndex(l.loadPage), cache: map[store.Name]cached{}}
+	l.state = &state{index: newIndex(l.loadPage), cache: map[store.Name]cached{}, names: map[string][]string{}}
 	l.state.root = root{allowance: Burst, refilled: cfg.Now().Unix(), top: l.state.index.top}
 	tx := newTx(ctx, l)
 	err := tx.run(&Op{Entry: entry, Apply: func(tx *Tx) error {
@@ -511,7 +512,7 @@ func (l *Ledger) reload(ctx context.Context) error {
 	if !bytes.Equal(commit, encodeCommit(l.cfg.Anchor, parsed.commit)) {
 		return &IntegrityError{What: fmt.Sprintf("root record: it is of commit %d, which is not the newest", parsed.commit)}
 	}
-	next := &state{commit: commit, root: *parsed, index: index{top: parsed.top, load: l.loadPage}, cache: map[store.Name]cached{}}
+	next := &state{commit: commit, root: *parsed, index: index{top: parsed.top, load: l.loadPage}, cache: map[store.Name]cached{}, names: map[string][]string{}}
 	if old := l.state; old != nil {
 		if parsed.commit < old.root.commit {
 			return &IntegrityError{What: fmt.Sprintf("root record: commit %d after %d was seen", parsed.commit, old.root.commit)}
@@ -556,7 +557,11 @@ func (l *Ledger) loadPage(ctx context.Context, prefix string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	page, err := DecodePlain(values[0])
+	return decodePage(prefix, values[0])
+}
+
+func decodePage(prefix string, stored []byte) ([]byte, error) {
+	page, err := DecodePlain(stored)
 	if err != nil {
 		return nil, &IntegrityError{What: "index page " + prefix}
 	}

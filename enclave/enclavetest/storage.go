@@ -39,11 +39,20 @@ func testSmallOrder(t *testing.T, p Platform) {
 }
 
 func testListPages(t *testing.T, p Platform) {
-	c := NewOrigin(t, p).Connect()
+	o := NewOrigin(t, p)
+	c := o.Connect()
 	c.CreateVault()
+	other := o.Connect()
 	var want []string
-	for range 23 { // more than a leaf of the ledger's index holds
+	for n := range 23 { // more than a leaf of the ledger's index holds
 		want = append(want, c.CreateKey("signing", "").KID)
+		for _, tab := range []*Client{c, other} { // what was listed before is out of date
+			var list api.KeyList
+			tab.Must("keys.list", nil, &list)
+			if len(list.Keys) != n+1 {
+				t.Fatalf("%d keys listed, %d made", len(list.Keys), n+1)
+			}
+		}
 	}
 	slices.Sort(want)
 	var got []string
@@ -469,6 +478,48 @@ func testEveryRecordGuarded(t *testing.T, p Platform) {
 	}
 }
 
+// testMissingKey: a key that is missing shows on every page of the list, also if
+// something else was put in its place to make up the number.
+func testMissingKey(t *testing.T, p Platform) {
+	id := vault.ID(App, "alice")
+	o := NewOrigin(t, p)
+	c := o.Connect()
+	c.CreateVault()
+	var kids []string
+	for range 23 {
+		kids = append(kids, c.CreateKey("signing", "").KID)
+	}
+	slices.Sort(kids)
+	meta := expectCurrent(t, c.Device, id, store.Name{Kind: "meta", ID: kids[20]})
+	key := expectCurrent(t, c.Device, id, store.Name{Kind: "key", ID: kids[20]})
+	expect := func(what string, integrity bool) {
+		t.Helper()
+		d := o.Connect()
+		for _, params := range []map[string]any{{}, {"limit": 3}, {"limit": 3, "after": kids[5]}, {"limit": 3, "after": kids[18]}, {"after": kids[22]}} {
+			if f := d.Try("keys.list", params, nil); (f != nil && f.Code == api.Integrity) != integrity || f != nil && !integrity {
+				t.Errorf("%s: keys.list %v: %v", what, params, f)
+			}
+		}
+		d.Must("challenge.sign", map[string]any{"kid": kids[0], "context": "x", "data": ""}, nil)
+	}
+	expect("before", false)
+	change := func(b store.Batch) {
+		t.Helper()
+		b.Vault, b.Expect = id, expectCurrent(t, c.Device, id, store.Name{Kind: "vault", ID: "-"})
+		if err := c.Device.Commit(ctx, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change(store.Batch{Delete: []store.Name{meta.Name}})
+	expect("a dropped meta record", true)
+	change(store.Batch{Delete: []store.Name{key.Name}})
+	expect("a dropped key", true)
+	change(store.Batch{Put: []store.Record{{Kind: "meta", ID: someKID, Value: meta.Value}, {Kind: "key", ID: someKID, Value: key.Value}}})
+	expect("another one in its place", true)
+	change(store.Batch{Put: []store.Record{meta, key}, Delete: []store.Name{{Kind: "meta", ID: someKID}, {Kind: "key", ID: someKID}}})
+	expect("all put back", false)
+}
+
 func expectCurrent(t *testing.T, s store.Store, id string, name store.Name) store.Record {
 	t.Helper()
 	values, err := s.Get(ctx, id, name)
@@ -510,6 +561,8 @@ func everything(o *Origin, kid string) (seen string, bad bool) {
 	}{
 		{"vault.status", nil},
 		{"keys.list", nil},
+		{"keys.list", map[string]any{"limit": 3}}, // one page of many
+		{"keys.list", map[string]any{"limit": 3, "after": kid}},
 		{"keys.get", map[string]any{"kid": kid}},
 		{"audit.entries", nil},
 		{"audit.export", map[string]any{"cursor": "0.2"}},

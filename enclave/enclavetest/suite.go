@@ -44,6 +44,7 @@ func Run(t *testing.T, p Platform) {
 		{"AuditLongEntries", testAuditLongEntries},
 		{"RefusalsAreLogged", testRefusalsAreLogged},
 		{"EveryRecordGuarded", testEveryRecordGuarded},
+		{"MissingKey", testMissingKey},
 		{"StorageRefuses", testStorageRefuses},
 		{"HandleLost", testHandleLost},
 		{"CommittedButUnanswered", testCommittedButUnanswered},
