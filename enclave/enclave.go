@@ -85,6 +85,7 @@ func (e *Enclave) Close() {
 	e.stop(errClosed)
 	e.crew.running.Wait()
 	e.running.Wait()
+	e.refusals.last()
 	e.vaults.Close()
 }
 
@@ -183,7 +184,7 @@ func (e *Enclave) serve(ctx context.Context, r api.Request) (answer []byte) {
 	defer func() {
 		if p := recover(); p != nil {
 			// What a defect says may contain anything, so it is not passed on.
-			answer = fail(errorf(api.Internal, "the enclave has a defect in %s; the vault is as it was", r.Method))
+			answer = fail(errorf(api.Internal, "the enclave has a defect in %s"+unknown, r.Method))
 		}
 	}()
 	row := byMethod[r.Method]

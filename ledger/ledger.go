@@ -161,6 +161,9 @@ type Op struct {
 	// it returns. If it fails, nothing of the op happens and Submit returns its
 	// error. It must return when ctx is done.
 	Ready func(ctx context.Context) error
+	// Reserved ops are not held up by an allowance that is used up. They must be
+	// rare of themselves: the log grows by them all the same.
+	Reserved bool
 	// Entry becomes a leaf unless its Method is empty. Seq and Time are set by
 	// the ledger.
 	Entry audit.Entry

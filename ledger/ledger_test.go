@@ -266,6 +266,14 @@ func TestAllowance(t *testing.T) {
 		if done := burn(8); done != 5 {
 			t.Errorf("%d ops with an allowance of 5", done)
 		}
+		_, before := value(t, l)
+		submit(t, l, ledger.Op{Reserved: true, Entry: incremented.Entry})
+		if _, after := value(t, l); after != before+1 {
+			t.Errorf("a reserved op made %d entries", after-before)
+		}
+		if done := burn(1); done != 0 {
+			t.Error("a reserved op made room for others")
+		}
 		l.Close()
 		l = openLedger(t, cfg)
 		if done := burn(3); done != 0 {

@@ -115,7 +115,7 @@ func (tx *Tx) run(op *Op) error {
 		}
 	}
 	if op.Entry.Method != "" {
-		if err := tx.appendLeaf(op.Entry); err != nil {
+		if err := tx.appendLeaf(op.Entry, op.Reserved); err != nil {
 			return err
 		}
 	}
@@ -123,13 +123,13 @@ func (tx *Tx) run(op *Op) error {
 	return nil
 }
 
-func (tx *Tx) appendLeaf(e audit.Entry) error {
+func (tx *Tx) appendLeaf(e audit.Entry, reserved bool) error {
 	now := tx.Now()
 	if gained := (now - tx.root.refilled) * RefillPerSecond; gained > 0 {
 		tx.root.allowance = uint32(min(int64(tx.root.allowance)+gained, Burst))
 		tx.root.refilled = now
 	}
-	if tx.root.allowance == 0 {
+	if tx.root.allowance == 0 && !reserved {
 		return ErrQuota
 	}
 	e.Seq, e.Time = tx.Size(), now
@@ -137,7 +137,7 @@ func (tx *Tx) appendLeaf(e audit.Entry) error {
 	if err != nil {
 		return err
 	}
-	tx.root.allowance--
+	tx.root.allowance -= min(tx.root.allowance, 1)
 	tx.root.time = now
 	tx.root.frontier.Append(audit.LeafHash(leaf))
 	tx.leaves = append(tx.leaves, leaf)

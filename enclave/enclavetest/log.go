@@ -1,6 +1,7 @@
 package enclavetest
 
 import (
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -186,7 +187,8 @@ func itoa(n int) string {
 
 // testRefusalsAreLogged: refusals that matter are leaves, aggregated.
 func testRefusalsAreLogged(t *testing.T, p Platform) {
-	c := NewOrigin(t, p).Connect()
+	o := NewOrigin(t, p)
+	c := o.Connect()
 	c.CreateVault()
 	k := c.CreateKey("vapid", "")
 	for range 50 {
@@ -203,5 +205,21 @@ func testRefusalsAreLogged(t *testing.T, p Platform) {
 	}
 	if e := page.Entries[0]; e.Method != "jwt.sign" || e.Outcome != "denied" || e.Details["count"] == "" {
 		t.Errorf("leaf %+v", e)
+	}
+	// What comes soon after that waits, but not beyond the end.
+	c.Refused(api.Denied, "jwt.sign", map[string]any{"kid": k.KID, "audience": "a", "ttlSeconds": 60})
+	c.Close()
+	c = o.Connect()
+	c.Must("audit.entries", map[string]any{"from": 2}, &page)
+	total := 0
+	for _, e := range page.Entries {
+		n, err := strconv.Atoi(e.Details["count"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += n
+	}
+	if len(page.Entries) != 2 || total != 51 {
+		t.Errorf("%d leaves for %d of 51 refusals", len(page.Entries), total)
 	}
 }
