@@ -4,8 +4,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/kms-enclave/kms-enclave/api"
 )
 
 // reference is how the threat model names a test: `file#name`.
@@ -62,5 +65,29 @@ func TestLinks(t *testing.T) {
 	}
 	if links == 0 {
 		t.Error("no link found")
+	}
+}
+
+// errorRow is a row of the table of errors in docs/protocol.md.
+var errorRow = regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| [^|]+ \\| (not done|unknown)[^|]*\\|$")
+
+// TestErrorTable: every code of the contract is explained, in its order, and what
+// the SDK may always repeat was not done.
+func TestErrorTable(t *testing.T) {
+	text, err := os.ReadFile("docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "\n## 6. Errors\n")
+	var codes []api.Code
+	for _, row := range errorRow.FindAllStringSubmatch(table, -1) {
+		code := api.Code(row[1])
+		codes = append(codes, code)
+		if repeated := code == api.Busy || code == api.Conflict; repeated && row[2] != "not done" {
+			t.Errorf("%s is repeated by the SDK, but its outcome is %s", code, row[2])
+		}
+	}
+	if !slices.Equal(codes, api.Codes) {
+		t.Errorf("the table explains %v\nthe contract has %v", codes, api.Codes)
 	}
 }
