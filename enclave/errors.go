@@ -92,6 +92,6 @@ func lostError(lost *vault.LostError) *api.Error {
 		message = "the vault is lost: the share that opens it is missing in the app"
 	}
 	e := errorf(api.NotFound, "%s; vault.destroy clears what is left, then vault.create makes a new one", message)
-	e.Details = map[string]string{"state": "lost", "reason": lost.Reason}
+	e.Details = map[string]string{"state": vault.Lost, "reason": lost.Reason}
 	return e
 }
