@@ -29,6 +29,7 @@ const (
 // [*EntryError], ErrRoot and ErrEmpty; with its header by ErrKey, ErrCheckpoint
 // and ErrSignature too.
 var (
+	ErrLineEnds  = errors.New("audit: lines end in CR LF, LF alone wanted")
 	ErrFormat    = errors.New("audit: not an audit file")
 	ErrVersion   = errors.New("audit: a file of a newer version")
 	ErrTruncated = errors.New("audit: the file ends too early")
@@ -168,6 +169,8 @@ func (f *fileReader) readVersion() error {
 	version, ours := strings.CutPrefix(line, fileMagic)
 	n, notNumber := strconv.ParseUint(version, 10, 32)
 	switch {
+	case ours && strings.HasSuffix(version, "\r"):
+		return ErrLineEnds
 	case err != nil || !ours || notNumber != nil || strconv.FormatUint(n, 10) != version || n == 0:
 		return ErrFormat
 	case n > 1:

@@ -10,12 +10,13 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/kms-enclave/kms-enclave/audit"
 )
 
-const auditUsage = `Usage: enclave audit verify [--json] [--key KEY] [--head HEAD]... FILE
+const auditUsage = `usage: enclave audit verify [--json] [--key KEY] [--head HEAD]... FILE
 
 Checks an audit log that was exported from an enclave (audit.export): every
 entry, every sequence number, the size, the head and its signature. It names the
@@ -55,6 +56,12 @@ func runAudit(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		auditError(stderr, err, "enclave audit --help shows how")
 		return auditMisused
 	}
+	if o.key != "" {
+		if _, err := note.NewVerifier(o.key); err != nil {
+			auditError(stderr, fmt.Errorf("--key: got %q, wanted NAME+HASH+KEY, whole", o.key), "it is the second line of an exported log")
+			return auditMisused
+		}
+	}
 	heads, code := keptHeads(o.heads, stderr)
 	if code != auditVerified {
 		return code
@@ -68,7 +75,7 @@ func runAudit(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	source := &source{r: file}
 	report, err := audit.VerifyFileOf(source, o.key, heads...)
 	if source.err != nil {
-		auditError(stderr, fmt.Errorf("%q: %w", o.file, withoutPath(source.err)), "nothing is known about the log; read it from somewhere else")
+		auditError(stderr, fmt.Errorf("%q: %w", o.file, withoutPath(source.err)), "nothing is known about the log; FILE must be a file that can be read to its end")
 		return auditUnreadable
 	}
 	if o.json {
@@ -252,6 +259,7 @@ var auditHints = []struct {
 	err  error
 	hint string
 }{
+	{audit.ErrLineEnds, "something on the way made Windows line ends of them: copy the file as binary, or turn them back (dos2unix)"},
 	{audit.ErrFormat, "the file must be what audit.export returns, all pages one after the other, without changes to its line ends"},
 	{audit.ErrVersion, "use a newer version of this command"},
 	{audit.ErrOtherKey, "this is another log than the one whose key you gave; ask whoever gave you the file"},

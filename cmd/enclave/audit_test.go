@@ -82,7 +82,7 @@ func TestAuditVerify(t *testing.T) {
 }
 
 func TestAuditUnverified(t *testing.T) {
-	file, key := exportedLog(t)
+	file, _ := exportedLog(t)
 	lines := strings.SplitAfter(file, "\n")
 	without := func(i int) string { return strings.Join(lines[:i], "") + strings.Join(lines[i+1:], "") }
 	tests := map[string]struct {
@@ -96,7 +96,7 @@ func TestAuditUnverified(t *testing.T) {
 		"empty":     {"", "not an audit file", nil},
 		"newer":     {strings.Replace(file, "/v1", "/v2", 1), "version 2, at most 1 is known", nil},
 		"signature": {strings.Replace(file, "\n3\n", "\n2\n", 1), "signature", nil},
-		"other key": {file, "another log", []string{"--key", strings.ReplaceAll(key, "A", "B")}},
+		"other key": {file, "another log", []string{"--key", otherKey(t)}},
 	}
 	for name, test := range tests {
 		got := audited(test.stdin, append(test.args, "verify", "-")...)
@@ -105,6 +105,26 @@ func TestAuditUnverified(t *testing.T) {
 		}
 		if !strings.HasPrefix(got.stderr, `enclave: error: "-" is not verified: `) || !strings.Contains(got.stderr, "\nenclave: hint: ") {
 			t.Errorf("%s: wording: %s", name, got.stderr)
+		}
+	}
+}
+
+func otherKey(t *testing.T) string {
+	t.Helper()
+	seed := bytes.Repeat([]byte{1}, ed25519.SeedSize)
+	key, err := audit.VerifierKey(ed25519.NewKeyFromSeed(seed).Public().(ed25519.PublicKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// TestAuditBadKey: a key that is none was typed wrongly; the log is not to blame.
+func TestAuditBadKey(t *testing.T) {
+	file, key := exportedLog(t)
+	for _, bad := range []string{"x", key[:len(key)-1], strings.ReplaceAll(key, "A", "B")} {
+		if got := audited(file, "verify", "--key", bad, "-"); got.code != 2 || !strings.Contains(got.stderr, "--key: got") {
+			t.Errorf("%q: %+v", bad, got)
 		}
 	}
 }
