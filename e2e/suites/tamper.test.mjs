@@ -11,7 +11,7 @@ import { eventually } from "../lib/process.mjs";
 import { changedTree } from "../lib/tree.mjs";
 import { verifyJWT } from "../lib/verify.mjs";
 
-const WIDTH = 6; // attempts at the same time
+const WIDTH = 4; // attempts at the same time
 const TIMEOUT_MS = 25_000; // of an attempt that must start, or be refused for a reason
 const SILENT_MS = 6_000; // of one that time may decide: the SDK finds no reason in what the host serves
 const PATIENCE_MS = 500; // how long a frame is left alone after it has loaded
@@ -53,7 +53,11 @@ async function startAttempts(bench, rows, other) {
   const results = pool(rows.map((row, i) => ({ liar: liars[i], row })), WIDTH, async ({ liar, row: [, lie, expected] }) => {
     const timeoutMs = lie.timeoutMs ?? (expected[allEngines.indexOf(bench.engine)] === BLOCKED ? SILENT_MS : TIMEOUT_MS);
     const options = { url: liar.host.release.url, pin: release.pin, timeoutMs, patienceMs: lie.loader || expected.includes(NOTICED) || lie.frameOnly ? PATIENCE_MS : 0 };
-    return { liar, timeoutMs, ...(await page.evaluate(attempt, options)) };
+    const first = await page.evaluate(attempt, options);
+    // On a loaded machine an honest start can run out of time, or the lie not be asked for. That is
+    // no outcome of the lie, so it is tried once more; a lie that stops the start does so again.
+    const undecided = first.code === "timeout" && (liar.delivered.everybody === 0 || expected[allEngines.indexOf(bench.engine)] === HARMLESS);
+    return { liar, timeoutMs, ...(undecided ? await page.evaluate(attempt, options) : first) };
   });
   const stop = async () => {
     // The page ended with its browser: hooks run in the order of their declaration.
