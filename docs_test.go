@@ -46,9 +46,9 @@ func TestThreatModelNamesTests(t *testing.T) {
 
 func isScript(file string) bool { return !strings.HasSuffix(file, ".go") }
 
-// scriptTest is how a test in JavaScript begins. Its name can be long: the threat
-// model may quote a part of it.
-var scriptTest = regexp.MustCompile("(?m)^\\s*(?:if \\(.*\\) )?(?:it|test)\\((?:\"((?:[^\"\\\\]|\\\\.)+)\"|`([^`]+)`)")
+// scriptTest is how a test in JavaScript begins, or a row of a table of them
+// (e2e/lib/lies.mjs). Its name can be long: the threat model may quote a part of it.
+var scriptTest = regexp.MustCompile("(?m)^\\s*(?:(?:if \\(.*\\) )?(?:it|test|describe)\\(|\\[)(?:\"((?:[^\"\\\\]|\\\\.)+)\"|`([^`]+)`)")
 
 // testNames returns the names of the tests in a file: functions that go test runs,
 // the rows of a table of tests, or what node --test runs.

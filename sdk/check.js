@@ -4,6 +4,7 @@
 // changed release to everybody. It does not stop one that serves these requests the true bytes and
 // the frame others (Sec-Fetch-Dest tells them apart).
 
+import { MAX_TEXT, bodyOf, textOf } from "./body.js";
 import { integrityOf } from "./bytes.js";
 import { KmsError } from "./errors.js";
 import { fileUrl } from "./pin.js";
@@ -67,7 +68,7 @@ export function fetchPage(release, signal) {
  * @returns {Promise<string | undefined>} nothing if it does not
  */
 export async function responseDifference(response, pinned) {
-  return headerDifference(response.headers.get("content-security-policy"), pinned) ?? pageDifference(await response.text(), pinned);
+  return headerDifference(response.headers.get("content-security-policy"), pinned) ?? pageDifference(await textOf(response, "page"), pinned);
 }
 
 /**
@@ -78,7 +79,7 @@ export async function responseDifference(response, pinned) {
 async function checkLoader(release, pinned, signal) {
   const response = await fetch(fileUrl(release, pinned.loader, "js"), { ...FETCH, signal });
   if (!response.ok) throw refused("status", `the enclave's loader was answered with HTTP ${response.status}`);
-  const got = await integrityOf(await response.arrayBuffer());
+  const got = await integrityOf(await bodyOf(response, MAX_TEXT, "loader"));
   if (got !== pinned.loader) throw refused("loader", `the host serves a loader with ${got}, the pin says ${pinned.loader}`);
 }
 

@@ -4,6 +4,7 @@
 // violations of the app's own policy are events on its document; and a release's files may be
 // fetched by anyone (Access-Control-Allow-Origin: *), which shows what the host serves.
 
+import { MAX_MODULE, MAX_TEXT, bodyOf, textOf } from "./body.js";
 import { integrityOf } from "./bytes.js";
 import { FETCH, headerDifference, pageDifference } from "./check.js";
 import { KmsError } from "./errors.js";
@@ -141,11 +142,11 @@ export function allowsAncestor(list, origin) {
  * @param {AbortSignal} signal
  */
 async function differs(release, pinned, page, signal) {
-  const difference = headerDifference(page.headers.get("content-security-policy"), pinned) ?? pageDifference(await page.text(), pinned);
+  const difference = headerDifference(page.headers.get("content-security-policy"), pinned) ?? pageDifference(await textOf(page, "page"), pinned);
   if (difference) return refused("wrong-pin", `${difference}. Pin the release that the host serves, after checking it, or take the host's word for nothing`);
   const found = await Promise.all([
-    fileDiffers("loader", fileUrl(release, pinned.loader, "js"), pinned.loader, signal),
-    fileDiffers("wasm", fileUrl(release, pinned.wasm, "wasm"), pinned.wasm, signal),
+    fileDiffers("loader", fileUrl(release, pinned.loader, "js"), pinned.loader, MAX_TEXT, signal),
+    fileDiffers("wasm", fileUrl(release, pinned.wasm, "wasm"), pinned.wasm, MAX_MODULE, signal),
   ]);
   return found.find((error) => error);
 }
@@ -154,12 +155,13 @@ async function differs(release, pinned, page, signal) {
  * @param {string} what
  * @param {string} url
  * @param {string} wanted
+ * @param {number} limit in bytes
  * @param {AbortSignal} signal
  */
-async function fileDiffers(what, url, wanted, signal) {
+async function fileDiffers(what, url, wanted, limit, signal) {
   const response = await fetch(url, { ...FETCH, signal });
   if (!response.ok) return refused("not-found", `the enclave's host answers HTTP ${response.status} for the pinned ${what}, ${url}`);
-  const got = await integrityOf(await response.arrayBuffer());
+  const got = await integrityOf(await bodyOf(response, limit, what));
   return got === wanted ? undefined : refused("wrong-pin", `the host serves a ${what} with ${got}, the pin says ${wanted}`);
 }
 

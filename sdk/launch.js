@@ -3,6 +3,7 @@
 // What can run at the same time does: the frame loads, the module is fetched, the share is read and
 // the level is proved. Only then is anything handed over. docs/protocol.md section 2 has the handshake.
 
+import { MAX_MODULE, bodyOf } from "./body.js";
 import { hexOf } from "./bytes.js";
 import { proveEnforcement } from "./canary.js";
 import { FETCH, checkRelease } from "./check.js";
@@ -124,7 +125,7 @@ class Attempt {
     const integrity = release.pinned?.wasm ?? (await ready).wasm;
     const response = await fetch(fileUrl(release, integrity, "wasm"), { ...FETCH, signal: this.#over.signal });
     if (!response.ok) throw new KmsError("launch_refused", `the enclave's host answers HTTP ${response.status} for the module ${integrity}; take url, pin.policy and pin.wasm from one release`, { details: { cause: "not-found" } });
-    return await response.arrayBuffer();
+    return (await bodyOf(response, MAX_MODULE, "module")).buffer;
   }
 
   /** @returns {Promise<never>} rejects when the time is used up */

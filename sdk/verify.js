@@ -9,6 +9,7 @@
 // Without a pin there is nothing to compare with but the release's own words. Then the same checks
 // show only that the host is consistent with itself, and `pinned` in the result is false.
 
+import { MAX_MODULE, bodyOf } from "./body.js";
 import { integrityOf } from "./bytes.js";
 import { proveEnforcement } from "./canary.js";
 import { FETCH, fetchPage, responseDifference } from "./check.js";
@@ -150,7 +151,7 @@ async function served(name, look) {
 async function fileDifference(url, wanted, signal) {
   const response = await fetch(url, { ...FETCH, cache: "no-store", signal });
   if (!response.ok) return unserved(response);
-  const got = await integrityOf(await response.arrayBuffer());
+  const got = await integrityOf(await bodyOf(response, MAX_MODULE, "file"));
   return got === wanted ? undefined : `got ${got}, wanted ${wanted}`;
 }
 

@@ -91,12 +91,17 @@ async function command() {
   return { path, remove: () => rm(directory, { recursive: true, force: true }) };
 }
 
-/** Starts `enclave serve` for these embedders; returns what --json printed, and stop(). */
-export async function serveEnclave(origins) {
+/**
+ * Starts `enclave serve` for these embedders; returns what --json printed, and stop(). source is
+ * the checkout it serves a release of; origin tells it what it is to the world, if that is known;
+ * port is the one it listens on.
+ */
+export async function serveEnclave(origins, { source = root, origin, port = 0 } = {}) {
   const binary = await command();
   const ancestors = origins.flatMap((origin) => ["--frame-ancestors", origin]);
-  const child = start(binary.path, ["serve", "--addr", "localhost:0", ...ancestors, "--json"], {
-    cwd: root,
+  const known = origin ? ["--origin", origin] : [];
+  const child = start(binary.path, ["serve", "--addr", `localhost:${port}`, ...known, ...ancestors, "--json"], {
+    cwd: source,
     env: { ...process.env },
   });
   const stop = async () => {
@@ -132,12 +137,17 @@ export class Host {
   async #answer(upstream, url, request) {
     const own = await this.intercept?.(url, request);
     if (own) return own;
-    const { "accept-encoding": _, host: __, connection: ___, ...headers } = request.headers;
-    const response = await fetch(upstream + url.pathname + url.search, { headers: { ...headers, "accept-encoding": "identity" } });
-    const copied = Object.fromEntries([...response.headers].filter(([name]) => !["connection", "transfer-encoding", "content-length", "date"].includes(name)));
-    const answer = { status: response.status, headers: copied, body: Buffer.from(await response.arrayBuffer()) };
+    const answer = await forward(upstream, url, request);
     return (await this.intercept?.(url, request, answer)) ?? answer;
   }
+}
+
+/** What the server at the origin upstream answers to this request. */
+export async function forward(upstream, url, request) {
+  const { "accept-encoding": _, host: __, connection: ___, ...headers } = request.headers;
+  const response = await fetch(upstream + url.pathname + url.search, { headers: { ...headers, "accept-encoding": "identity" } });
+  const copied = Object.fromEntries([...response.headers].filter(([name]) => !["connection", "transfer-encoding", "content-length", "date"].includes(name)));
+  return { status: response.status, headers: copied, body: Buffer.from(await response.arrayBuffer()) };
 }
 
 /** Everything on the network side of a suite: two app origins, the enclave, hosts to tamper with. */
