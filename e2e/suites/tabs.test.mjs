@@ -93,6 +93,7 @@ eachEngine("tabs", (bench) => {
       window.ending = "pending";
       kms.vault.destroy().then(() => (window.ending = "destroyed"), (e) => (window.ending = e.code));
     });
+    await first.bringToFront();
     const frame = await first.frame(new URL(bench.site.release.url).origin);
     await frame.waitFor("#confirm");
     await frame.type("#word", "DELETE");
