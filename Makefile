@@ -1,5 +1,6 @@
-# make demo    serves the demo app and the enclave; needs Go 1.21 or newer and nothing else
+# make demo    serves the demo app and the enclave; needs Go 1.21 or newer, and the network the first time
 # make test    installs what the tests need, and runs all of them
+# make enclave builds the command, bin/enclave
 #
 # Go itself fetches the exact toolchain: it is part of what is measured.
 export GOTOOLCHAIN := go1.27.3
@@ -13,10 +14,14 @@ endif
 MODULES := vectors transcripts
 FUZZTIME ?= 20s
 
-.PHONY: demo test test-go test-sdk test-browsers tools-for-tests bench profile lint generate fuzz
+.PHONY: enclave demo test test-go test-sdk test-browsers tools-for-tests bench profile lint generate fuzz
 
-demo:
-	go run ./cmd/enclave demo
+# bin/enclave, the command. It runs wherever Go is set up to use no other toolchain, too.
+enclave:
+	go build -o bin/enclave ./cmd/enclave
+
+demo: enclave
+	@bin/enclave demo
 
 test: tools-for-tests lint test-go test-sdk test-browsers
 
@@ -36,6 +41,7 @@ test-browsers: tools-for-tests
 
 bench: tools-for-tests
 	node bench/run.mjs
+	node bench/verify.mjs
 
 profile: tools-for-tests
 	node bench/profile.mjs pipelined

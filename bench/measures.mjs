@@ -133,6 +133,40 @@ export async function coldStarts(_, n) {
   return { ours, base, phases };
 }
 
+/**
+ * connect() with the pin and without one, in turn, each first every other time: neither gets the quiet
+ * moments of a shared machine for itself. Also what the enclave says hashing its module took, and its self-test.
+ */
+export async function launches(n) {
+  const { url, pin } = await (await fetch("/configuration.json")).json();
+  const { connect } = await import("/sdk/kms.js");
+  const found = { pinned: [], unpinned: [], hash: [], selfTest: [], selfTestInside: [], levels: [], phases: { pinned: {}, unpinned: {} } };
+  const one = async (kind) => {
+    const began = performance.now();
+    const kms = await connect({ url, pin: kind === "pinned" ? pin : undefined, account: "launches", timeoutMs: 60_000 });
+    found[kind].push(performance.now() - began);
+    const { enclave, ...timings } = kms.launch.timings;
+    for (const [name, value] of Object.entries({ ...timings, ...enclave })) (found.phases[kind][name] ??= []).push(value);
+    found.hash.push(enclave.hashMs);
+    found.levels.push(kms.launch.level);
+    if (kind === "pinned") {
+      const asked = performance.now();
+      const { ok, milliseconds } = await kms.enclave.selfTest();
+      if (!ok) throw new Error("self-test: it failed");
+      found.selfTest.push(performance.now() - asked);
+      found.selfTestInside.push(milliseconds);
+    }
+    kms.close();
+  };
+  for (const kind of ["pinned", "unpinned"]) await one(kind); // the first fetches fill the browser's cache
+  for (const key of ["pinned", "unpinned", "hash", "selfTest", "selfTestInside", "levels"]) found[key].length = 0;
+  found.phases = { pinned: {}, unpinned: {} };
+  for (let i = 0; i < n; i++) for (const kind of i % 2 ? ["unpinned", "pinned"] : ["pinned", "unpinned"]) await one(kind);
+  found.levels = [...new Set(found.levels)];
+  for (const phases of Object.values(found.phases)) for (const name of Object.keys(phases)) phases[name] = Math.round(phases[name].sort((a, b) => a - b)[Math.floor(n / 2)]);
+  return found;
+}
+
 /** Many calls on both sides, after which the browser's compilers have come to rest. */
 export async function warmUp(n) {
   const { bench } = globalThis;

@@ -1,7 +1,7 @@
 // The benchmark: the enclave beside a plain-JavaScript floor of the same shape, in the same browser,
 // in the same run, the two measured in turn. Prints one table per engine.
 //
-//   node bench/run.mjs [--log-size N] [--json FILE]
+//   node bench/run.mjs [--log-size N] [--json FILE] [--only launch]
 //
 // Machines are shared and noisy: believe the ratios, and the medians before the rest.
 
@@ -13,9 +13,10 @@ import { launch } from "../e2e/lib/browser.mjs";
 import { chosenEngines } from "../e2e/lib/engines.mjs";
 import { Site } from "../e2e/lib/harness.mjs";
 import { contentTypes, serve } from "../e2e/lib/server.mjs";
-import { alternate, coldStarts, create, fillLog, memory, pipelined, startAll, warmUp } from "./measures.mjs";
+import { alternate, coldStarts, create, fillLog, launches, memory, pipelined, startAll, warmUp } from "./measures.mjs";
 
 const WARM = 4000; // calls of each kind before the rows that are not cold
+const LAUNCHES = 25; // of each kind
 const REST = 10_000; // milliseconds after a flood: the browser's database is still busy with it
 
 const folder = new URL(".", import.meta.url).pathname;
@@ -62,16 +63,37 @@ function print(engine, version, rows, facts) {
   for (const [name, value] of facts) console.log(`- ${name}: ${value}`);
 }
 
+/** The launch at its strongest level beside an unpinned one, and what is measured of the enclave's start. */
+async function measureLaunches(browser, site) {
+  const page = await browser.newPage();
+  await page.goto(`${site.app.origin}/`);
+  const found = await page.evaluate(launches, LAUNCHES);
+  await page.close();
+  const [level] = found.levels.filter((each) => each !== "unpinned");
+  const rows = [
+    row(`launch, ${level}; floor: unpinned`, found.pinned, found.unpinned, level === "enforced" ? "≤ 1.15×" : ""),
+    row("hashing the module", found.hash, undefined, "p50 < 30"),
+    row("enclave.selfTest, the first after a launch", found.selfTest, undefined, "< 100"),
+    row("the same by the enclave's own clock", found.selfTestInside),
+  ];
+  return { rows, facts: [[`median phases, ${level}`, JSON.stringify(found.phases.pinned)], ["median phases, unpinned", JSON.stringify(found.phases.unpinned)]] };
+}
+
 async function measure(engine, site, floor, logSize) {
   // Firefox rounds its clock to a millisecond for pages; here it must not.
   const browser = await launch(engine, { preferences: { "privacy.reduceTimerPrecision": false } });
   try {
+    const started = await measureLaunches(browser, site);
+    if (only === "launch") {
+      print(engine, await browser.version(), started.rows, started.facts);
+      return { engine, ...started };
+    }
     const page = await browser.newPage();
     await page.goto(`${site.app.origin}/`);
     const setting = { floor: `${floor.localhost}/frame.html` };
     await page.evaluate(startAll, setting);
 
-    const rows = [];
+    const rows = [...started.rows];
     const cold = await page.evaluate(alternate, "ES256", 100);
     rows.push(row("jwt.sign ES256, the first 100", cold.ours, cold.base));
     await page.evaluate(warmUp, WARM);
@@ -100,6 +122,7 @@ async function measure(engine, site, floor, logSize) {
     const starts = await page.evaluate(coldStarts, setting, 15);
     rows.push(row("connect to first signed JWT", starts.ours, starts.base, "< 300 ms"));
     const facts = [
+      ...started.facts,
       ["durable pipelined signatures a second", `${Math.round(rate.ours)}, floor ${Math.round(rate.base)} (wanted ≥ 4000 in Chromium)`],
       ...(flat ? [[`p50 with ${logSize} entries`, flat]] : []),
       ["memory after start", `${((await page.evaluate(memory)) / 1e6).toFixed(1)} MB of WebAssembly memory (wanted ≤ 40 MB in Chromium)`],
@@ -112,6 +135,7 @@ async function measure(engine, site, floor, logSize) {
   }
 }
 
+const only = argument("--only");
 const logSize = Number(argument("--log-size", 100_000));
 const site = await Site.start();
 const floor = await floorServer();

@@ -25,6 +25,7 @@ var config = Config{
 
 var sdk = fstest.MapFS{
 	"kms.js":                     {Data: []byte("export {};\n")},
+	"status.js":                  {Data: []byte("export {};\n")},
 	"lib/port.js":                {Data: []byte("export {};\n")},
 	"kms.d.ts":                   {Data: []byte("export {};\n")},
 	"package.json":               {Data: []byte("{}\n")},

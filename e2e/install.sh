@@ -1,5 +1,7 @@
 #!/bin/sh
-# Installs what the tests need: three browser engines, Node.js and the pinned npm packages.
+# Installs what the tests need: three browser engines, Node.js, the pinned npm packages, and the
+# web servers nginx and Caddy. The servers are unpacked into tools/bin/servers, not installed: no
+# service starts, and nothing outside this directory changes.
 #
 # As root, or where sudo needs no password, missing Debian packages are installed with
 # apt-get. Otherwise it says exactly what is missing and how to get it, and fails.
@@ -36,6 +38,8 @@ missing_packages() {
     has Xvfb || echo xvfb
     has dbus-run-session || echo dbus
   fi
+  has curl || echo curl
+  has xxd || echo xxd
   has node || echo nodejs
   has npm || echo npm
 }
@@ -81,6 +85,28 @@ if ! node_ok; then
   say "hint: https://nodejs.org/en/download, or a package source for your distribution that has it"
   exit 1
 fi
+
+# unpack PACKAGE PROGRAM: makes a Debian package's program available without installing it.
+servers=$here/../tools/bin/servers
+unpack() {
+  has "$2" && return 0
+  [ -x "$servers/usr/sbin/$2" ] || [ -x "$servers/usr/bin/$2" ] && return 0
+  if ! has apt-get || ! has dpkg-deb; then
+    say "missing: $2"
+    say "hint: install $2, without starting its service; the tests run it on loopback with their own configuration"
+    exit 1
+  fi
+  say "unpacking the package $1"
+  mkdir -p "$servers"
+  download=$(mktemp -d)
+  # Where package lists are missing, they are fetched once.
+  (cd "$download" && { apt-get download -q "$1" </dev/null >&2 || { $(as_root) apt-get update -q </dev/null >&2 && apt-get download -q "$1" </dev/null >&2; }; })
+  dpkg-deb -x "$download"/*.deb "$servers"
+  rm -rf "$download"
+  [ -x "$servers/usr/sbin/$2" ] || [ -x "$servers/usr/bin/$2" ] || { say "the package $1 has no program $2"; exit 1; }
+}
+unpack nginx nginx
+unpack caddy caddy
 
 # npm ci runs again only when the lock changed since it last succeeded.
 cd "$here"

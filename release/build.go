@@ -1,10 +1,12 @@
 package release
 
 import (
+	"cmp"
 	"context"
 	"encoding/json/v2"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +18,9 @@ import (
 // the measurement. The go command fetches it, checked against the checksum
 // database, whatever version from 1.21 on is installed.
 const Toolchain = "go1.27.3"
+
+// modulePath is the Go module that releases are built from.
+const modulePath = "github.com/kms-enclave/kms-enclave"
 
 // buildFlags make the module a function of source and toolchain alone, and keep
 // it small: what is off the path of a signature is compiled without inlining,
@@ -64,25 +69,44 @@ func Build(ctx context.Context, o Options) (*Release, error) {
 	if err != nil {
 		return nil, err
 	}
-	progress("compiling the enclave to WebAssembly")
-	module, err := compile(ctx, o, tools)
+	sdk, err := readSDK(os.DirFS(filepath.Join(o.Source, "sdk")))
 	if err != nil {
+		return nil, err
+	}
+	p := parts{sources: text, sdk: sdk, version: cmp.Or(o.Version, "dev"), commit: o.Commit, tags: o.Tags}
+	if p.commit == "" {
+		p.commit = HeadCommit(ctx, o.Source)
+	}
+	progress("compiling the enclave to WebAssembly")
+	if p.module, err = compile(ctx, o, tools); err != nil {
+		return nil, err
+	}
+	modules, err := listModules(ctx, o, tools)
+	if err != nil {
+		return nil, err
+	}
+	if p.sbom, err = billOfMaterials(p, modules); err != nil {
 		return nil, err
 	}
 	progress("measuring")
-	version, commit := o.Version, o.Commit
-	if version == "" {
-		version = "dev"
+	return assemble(p)
+}
+
+// readSDK describes the modules that apps vendor, in the order of their names.
+func readSDK(sdk fs.FS) ([]FileInfo, error) {
+	names, err := fs.Glob(sdk, "*.js")
+	if err != nil || len(names) == 0 {
+		return nil, fmt.Errorf("sdk: got %d modules, wanted those of a checkout (%v)", len(names), err)
 	}
-	if commit == "" {
-		commit = headCommit(ctx, o.Source)
+	var files []FileInfo
+	for _, name := range names {
+		content, err := fs.ReadFile(sdk, name)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, describe(name, content))
 	}
-	r, err := assemble(text, module, version, commit)
-	if err != nil {
-		return nil, err
-	}
-	r.Tags = slices.Clone(o.Tags)
-	return r, nil
+	return files, nil
 }
 
 // Settings that say where things are and whom to trust for them. They are the
@@ -122,10 +146,27 @@ func compile(ctx context.Context, o Options, tools map[string]string) ([]byte, e
 	defer os.RemoveAll(dir)
 	output := filepath.Join(dir, "enclave.wasm")
 	args := append([]string{"build"}, buildFlags...)
-	if len(o.Tags) > 0 {
-		args = append(args, "-tags="+strings.Join(o.Tags, ","))
+	args = append(args, tagsFlag(o.Tags)...)
+	args = append(args, "-o", output, mainPackage)
+	if _, err := run(ctx, o.Source, buildEnviron(tools), "go", args...); err != nil {
+		return nil, fmt.Errorf("compiling: %w", err)
 	}
-	args = append(args, "-o", output, "./cmd/enclave-wasm")
+	return os.ReadFile(output)
+}
+
+// mainPackage is the program that becomes the module.
+const mainPackage = "./cmd/enclave-wasm"
+
+func tagsFlag(tags []string) []string {
+	if len(tags) == 0 {
+		return nil
+	}
+	return []string{"-tags=" + strings.Join(tags, ",")}
+}
+
+// buildEnviron is the environment of every go command that has a part in a
+// release: the pinned settings, and where the user keeps caches.
+func buildEnviron(tools map[string]string) []string {
 	env := withoutGo(os.Environ())
 	for name, value := range buildEnv {
 		env = append(env, name+"="+value)
@@ -133,10 +174,7 @@ func compile(ctx context.Context, o Options, tools map[string]string) ([]byte, e
 	for _, name := range userSettings {
 		env = append(env, name+"="+tools[name])
 	}
-	if _, err := run(ctx, o.Source, env, "go", args...); err != nil {
-		return nil, fmt.Errorf("compiling: %w", err)
-	}
-	return os.ReadFile(output)
+	return env
 }
 
 // withoutGo drops every setting of the go command from an environment.
@@ -146,8 +184,8 @@ func withoutGo(env []string) []string {
 	})
 }
 
-// headCommit returns the commit that dir is a clean checkout of, or "unknown".
-func headCommit(ctx context.Context, dir string) string {
+// HeadCommit returns the commit that dir is a clean checkout of, or "unknown".
+func HeadCommit(ctx context.Context, dir string) string {
 	const unknown = "unknown"
 	head, err := run(ctx, dir, os.Environ(), "git", "rev-parse", "--verify", "HEAD")
 	if err != nil {

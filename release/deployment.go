@@ -23,13 +23,19 @@ type Deployment struct {
 func (d Deployment) Check() error {
 	for _, origin := range d.FrameAncestors {
 		if err := CheckAncestor(origin); err != nil {
-			return err
+			return fmt.Errorf("frame-ancestors: %w", err)
+		}
+		if origin == d.Origin {
+			return fmt.Errorf("frame-ancestors: %s is the enclave's own origin; an app on it could read the enclave's storage", origin)
 		}
 	}
 	if d.Origin == "" {
 		return nil
 	}
-	return CheckOrigin(d.Origin)
+	if err := CheckOrigin(d.Origin); err != nil {
+		return fmt.Errorf("public origin: %w", err)
+	}
+	return nil
 }
 
 // A host is a name or an IPv4 address in lower case: the source expressions of
@@ -51,7 +57,7 @@ func CheckOrigin(s string) error {
 // CheckOrigin, or with "*." for the subdomains of a name with two labels or more.
 func CheckAncestor(s string) error {
 	if s == "*" || s == "'self'" || s == "'none'" {
-		return fmt.Errorf("origin: got %s, wanted scheme://host, for instance https://app.example; say who may embed", s)
+		return fmt.Errorf("origin: got %s, which is not allowed: say who may embed, for instance https://app.example", s)
 	}
 	if foreign := strings.IndexFunc(s, func(c rune) bool { return c <= ' ' || c > '~' || c == ';' || c == ',' }); foreign >= 0 {
 		return fmt.Errorf("origin: got %q, wanted printable ASCII without spaces, commas and semicolons (a name in its xn-- form)", s)

@@ -9,24 +9,23 @@ import (
 	"time"
 )
 
-// Handler serves the enclave's origin: the files of the release, with the
-// headers of the deployment, and nothing else. / is a line of text for people
-// who wonder; the rest does not exist.
-func (r *Release) Handler(d Deployment) (http.Handler, error) {
-	headers, err := r.Headers(d)
-	if err != nil {
-		return nil, err
+// Handler serves the enclave's origin: the files of releases, the newest first,
+// with the headers of their deployments, and nothing else. / is a line of text
+// for people who wonder; the rest does not exist.
+func Handler(all ...*Deployed) http.Handler {
+	o := &origin{newest: all[0].Release, files: map[string]served{}}
+	for _, d := range all {
+		for _, f := range d.files() {
+			o.files[d.Release.Path+f.Name] = served{d.Manifest.Deployment.Headers[f.Name], `"` + hash(f.Content).name() + `"`, f.Content}
+		}
 	}
-	o := &origin{release: r, files: map[string]served{}}
-	for _, f := range r.files {
-		o.files[r.Dir()+f.Name] = served{headers[f.Name], `"` + hash(f.Content).name() + `"`, f.Content}
-	}
-	return o, nil
+	o.files["/"+ManifestName] = o.files[o.newest.Path+ManifestName]
+	return o
 }
 
 type origin struct {
-	release *Release
-	files   map[string]served // by URL path
+	newest *Release
+	files  map[string]served // by URL path
 }
 
 type served struct {
@@ -48,7 +47,7 @@ func (o *origin) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	case q.URL.Path == "/":
 		answer(w, q, http.StatusOK, o.about())
 	default:
-		answer(w, q, http.StatusNotFound, "404 not found: this origin serves one release, and no other file\n")
+		answer(w, q, http.StatusNotFound, "404 not found: this origin serves releases of an enclave, and no other file\n")
 	}
 }
 
@@ -66,7 +65,7 @@ version      %s
 commit       %s
 measurement  %s
 page         %s
-`, o.release.Version, o.release.Commit, o.release.Measurement, o.release.Page())
+`, o.newest.Version, o.newest.Commit, o.newest.Measurement, o.newest.Page())
 }
 
 // answer sends a line of text that is not part of a release.

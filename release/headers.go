@@ -31,14 +31,14 @@ func permissionsPolicy() string {
 	return b.String() + "publickey-credentials-create=(self), publickey-credentials-get=(self)"
 }
 
-// Headers returns the response headers of every file of r, by the file's name.
-// This is the only place that says what they are.
-func (r *Release) Headers(d Deployment) (map[string]Headers, error) {
+// Headers returns the response headers of every file of r and of its manifest,
+// by the file's name. This is the only place that says what they are.
+func (r Description) Headers(d Deployment) (map[string]Headers, error) {
 	if err := d.Check(); err != nil {
 		return nil, err
 	}
 	all := map[string]Headers{}
-	for _, f := range r.files {
+	for _, name := range r.served() {
 		h := Headers{
 			// For embedders and auditors: whoever pins may fetch and compare.
 			"Access-Control-Allow-Origin":   "*",
@@ -51,26 +51,36 @@ func (r *Release) Headers(d Deployment) (map[string]Headers, error) {
 			"Content-Security-Policy":      r.contentSecurityPolicy(d),
 			"Permissions-Policy":           permissionsPolicy(),
 			"Connection-Allowlist":         r.connectionAllowlist(d),
-			"Content-Type":                 contentTypes[path.Ext(f.Name)],
+			"Content-Type":                 contentTypes[path.Ext(name)],
 			"Cache-Control":                immutable,
 		}
-		if f.Name == pageName {
+		if name == pageName || name == ManifestName {
 			h["Cache-Control"] = "no-store"
 		}
-		all[f.Name] = h
+		all[name] = h
 	}
 	return all, nil
+}
+
+// served returns the names of everything in the directory of r.
+func (r Description) served() []string {
+	names := make([]string, 0, len(r.Files)+1)
+	for _, f := range r.Files {
+		names = append(names, f.Name)
+	}
+	return append(names, ManifestName)
 }
 
 var contentTypes = map[string]string{
 	".html": "text/html; charset=utf-8",
 	".js":   "text/javascript; charset=utf-8",
 	".wasm": "application/wasm",
+	".json": "application/json",
 }
 
 // contentSecurityPolicy is the pin, and what deployments add to it. The loader
 // starts under this text to the letter, or not at all.
-func (r *Release) contentSecurityPolicy(d Deployment) string {
+func (r Description) contentSecurityPolicy(d Deployment) string {
 	return r.Policy + "; frame-ancestors " + d.frameAncestors() +
 		"; require-trusted-types-for 'script'; trusted-types enclave"
 }
@@ -78,11 +88,11 @@ func (r *Release) contentSecurityPolicy(d Deployment) string {
 // connectionAllowlist names the one URL that the page may reach, if the origin
 // is known; otherwise the origin. Only the URL also stops self-navigation.
 // (Connection Allowlists, a proposal that Chromium implements.)
-func (r *Release) connectionAllowlist(d Deployment) string {
+func (r Description) connectionAllowlist(d Deployment) string {
 	if d.Origin == "" {
 		return "(response-origin)"
 	}
-	return fmt.Sprintf("(%q)", d.Origin+r.Dir()+r.files[1].Name)
+	return fmt.Sprintf("(%q)", d.Origin+r.Path+r.Files[1].Name)
 }
 
 // restHeaders are the headers of everything on the origin that is not a file of

@@ -5,9 +5,7 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json/v2"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -21,20 +19,27 @@ func fake(t testing.TB, module string) *Release {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := assemble(s, []byte(module), "1.2.3", strings.Repeat("a", 40))
+	r, err := assemble(fakeParts(s, module))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
 }
 
+func fakeParts(s sources, module string) parts {
+	return parts{
+		sources: s, module: []byte(module), sbom: []byte("{}\n"), sdk: []FileInfo{describe("kms.js", []byte("export {};\n"))},
+		version: "1.2.3", commit: strings.Repeat("a", 40),
+	}
+}
+
 // TestMeasurementCoversEverything follows the chain by hand: page → loader →
 // module, every file named by its own hash.
 func TestMeasurementCoversEverything(t *testing.T) {
 	r := fake(t, "module")
-	files := r.Files()
-	if len(files) != 3 {
-		t.Fatalf("%d files, 3 wanted", len(files))
+	files := r.Contents()
+	if len(files) != 4 {
+		t.Fatalf("%d files, 4 wanted", len(files))
 	}
 	page, loader, module := files[0], files[1], files[2]
 	sum := sha512.Sum384(loader.Content)
@@ -51,8 +56,8 @@ func TestMeasurementCoversEverything(t *testing.T) {
 	if !strings.Contains(r.Policy, "script-src '"+sri+"' ") {
 		t.Errorf("policy %q does not contain %s", r.Policy, sri)
 	}
-	if loader.Name != r.Measurement[:32]+".js" || r.Dir() != "/r/"+r.Measurement[:32]+"/" || r.Page() != r.Dir()+"kms.html" {
-		t.Errorf("names %s %s %s do not carry the measurement", loader.Name, r.Dir(), r.Page())
+	if loader.Name != r.Measurement[:32]+".js" || r.Path != "/r/"+r.Measurement[:32]+"/" || r.Page() != r.Path+"kms.html" {
+		t.Errorf("names %s %s %s do not carry the measurement", loader.Name, r.Path, r.Page())
 	}
 	wasm := sha512.Sum384(module.Content)
 	if r.Wasm != "sha384-"+base64.StdEncoding.EncodeToString(wasm[:]) || module.Name != hex.EncodeToString(wasm[:16])+".wasm" {
@@ -69,22 +74,23 @@ func TestEveryPartIsMeasured(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	commit := strings.Repeat("a", 40)
-	original, err := assemble(s, []byte("m"), "1.2.3", commit)
+	original, err := assemble(fakeParts(s, "m"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	seen := map[string]string{original.Measurement: "original"}
-	for name, change := range map[string]func() (*Release, error){
-		"loader":       func() (*Release, error) { c := s; c.loader += "\n"; return assemble(c, []byte("m"), "1.2.3", commit) },
-		"screens":      func() (*Release, error) { c := s; c.screens += "\n"; return assemble(c, []byte("m"), "1.2.3", commit) },
-		"worker":       func() (*Release, error) { c := s; c.worker += "\n"; return assemble(c, []byte("m"), "1.2.3", commit) },
-		"wasm_exec.js": func() (*Release, error) { c := s; c.wasmExec += "\n"; return assemble(c, []byte("m"), "1.2.3", commit) },
-		"module":       func() (*Release, error) { return assemble(s, []byte("n"), "1.2.3", commit) },
-		"version":      func() (*Release, error) { return assemble(s, []byte("m"), "1.2.4", commit) },
-		"commit":       func() (*Release, error) { return assemble(s, []byte("m"), "1.2.3", "unknown") },
+	for name, change := range map[string]func(*parts){
+		"loader":       func(p *parts) { p.loader += "\n" },
+		"screens":      func(p *parts) { p.screens += "\n" },
+		"worker":       func(p *parts) { p.worker += "\n" },
+		"wasm_exec.js": func(p *parts) { p.wasmExec += "\n" },
+		"module":       func(p *parts) { p.module = []byte("n") },
+		"version":      func(p *parts) { p.version = "1.2.4" },
+		"commit":       func(p *parts) { p.commit = "unknown" },
 	} {
-		changed, err := change()
+		p := fakeParts(s, "m")
+		change(&p)
+		changed, err := assemble(p)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -111,7 +117,9 @@ func TestAssembleRefuses(t *testing.T) {
 		{"m", "1.2.3", strings.Repeat("A", 40), "commit"},
 		{"m", "1.2.3", "", "commit"},
 	} {
-		if _, err := assemble(s, []byte(test.module), test.version, test.commit); err == nil || !strings.HasPrefix(err.Error(), test.want) {
+		p := fakeParts(s, test.module)
+		p.version, p.commit = test.version, test.commit
+		if _, err := assemble(p); err == nil || !strings.HasPrefix(err.Error(), test.want) {
 			t.Errorf("%+v: %v", test, err)
 		}
 	}
@@ -207,65 +215,6 @@ func FuzzParsePolicy(f *testing.F) {
 	})
 }
 
-// TestManifest: canonical, and every hash and size is that of the file.
-func TestManifest(t *testing.T) {
-	r := fake(t, "m")
-	m, err := r.Manifest(Deployment{FrameAncestors: []string{"https://app.example"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := m.Encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var back Manifest
-	if err := json.Unmarshal(text, &back, json.RejectUnknownMembers(true)); err != nil {
-		t.Fatal(err)
-	}
-	if again, err := back.Encode(); err != nil || !bytes.Equal(again, text) {
-		t.Errorf("not canonical: %v\n%s\n%s", err, text, again)
-	}
-	if len(back.Release.Files) != 3 || len(back.Deployment.Headers) != 3 {
-		t.Fatalf("%d files, %d headers", len(back.Release.Files), len(back.Deployment.Headers))
-	}
-	for i, f := range r.Files() {
-		sum := sha512.Sum384(f.Content)
-		want := FileManifest{Name: f.Name, SHA384: "sha384-" + base64.StdEncoding.EncodeToString(sum[:]), Size: len(f.Content)}
-		if back.Release.Files[i] != want {
-			t.Errorf("%+v, %+v wanted", back.Release.Files[i], want)
-		}
-		if len(back.Deployment.Headers[f.Name]) == 0 {
-			t.Errorf("%s: no headers", f.Name)
-		}
-	}
-	if _, err := r.Manifest(Deployment{FrameAncestors: []string{"*"}}); err == nil {
-		t.Error("anybody may embed: accepted")
-	}
-}
-
-// TestWrite: what lies in the directory is the release, other releases stay.
-func TestWrite(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "new", "dist")
-	first, second := fake(t, "first"), fake(t, "second")
-	for _, r := range []*Release{first, second} {
-		if err := r.Write(dir, Deployment{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, r := range []*Release{first, second} {
-		for _, f := range r.Files() {
-			got, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(path.Join(r.Dir(), f.Name))))
-			if err != nil || !bytes.Equal(got, f.Content) {
-				t.Errorf("%s: %v", f.Name, err)
-			}
-		}
-	}
-	text, err := os.ReadFile(filepath.Join(dir, "manifest.json"))
-	if err != nil || !bytes.Contains(text, []byte(second.Measurement)) {
-		t.Errorf("manifest: %v", err)
-	}
-}
-
 // TestBuild builds the real thing, once: the module is a WebAssembly module,
 // and the loader starts it with the pinned toolchain's own wasm_exec.js.
 func TestBuild(t *testing.T) {
@@ -277,7 +226,7 @@ func TestBuild(t *testing.T) {
 	if r.Version != "dev" || r.Toolchain != Toolchain || len(steps) < 3 {
 		t.Errorf("version %s, toolchain %s, steps %q", r.Version, r.Toolchain, steps)
 	}
-	module := r.Files()[2].Content
+	module := r.Contents()[2].Content
 	if !bytes.HasPrefix(module, []byte("\x00asm\x01\x00\x00\x00")) || len(module) < 1<<20 {
 		t.Errorf("module of %d bytes begins with %x", len(module), module[:8])
 	}
@@ -286,7 +235,7 @@ func TestBuild(t *testing.T) {
 			t.Errorf("the module names a directory of this machine: %s", path)
 		}
 	}
-	if !bytes.Contains(r.Files()[1].Content, []byte("globalThis.Go = class")) {
+	if !bytes.Contains(r.Contents()[1].Content, []byte("globalThis.Go = class")) {
 		t.Error("the loader lacks wasm_exec.js")
 	}
 	if _, err := Build(t.Context(), Options{Source: t.TempDir()}); err == nil {

@@ -1,6 +1,7 @@
 package release
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -60,14 +61,14 @@ func TestHeaders(t *testing.T) {
 		t.Fatal(err)
 	}
 	csp := r.Policy + "; frame-ancestors https://a.example:8443 https://b.example; require-trusted-types-for 'script'; trusted-types enclave"
-	for i, f := range r.Files() {
+	for i, f := range r.Contents() {
 		h := all[f.Name]
 		want := map[string]string{
 			"Content-Security-Policy": csp, "Cross-Origin-Resource-Policy": "cross-origin", "Cross-Origin-Embedder-Policy": "require-corp",
 			"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Access-Control-Allow-Origin": "*",
 			"Access-Control-Expose-Headers": "Content-Security-Policy", "Connection-Allowlist": "(response-origin)",
-			"Cache-Control": []string{"no-store", "public, max-age=31536000, immutable", "public, max-age=31536000, immutable"}[i],
-			"Content-Type":  []string{"text/html; charset=utf-8", "text/javascript; charset=utf-8", "application/wasm"}[i],
+			"Cache-Control": []string{"no-store", immutable, immutable, immutable}[i],
+			"Content-Type":  []string{"text/html; charset=utf-8", "text/javascript; charset=utf-8", "application/wasm", "application/json"}[i],
 		}
 		for name, value := range want {
 			if h[name] != value {
@@ -91,7 +92,7 @@ func TestHeaders(t *testing.T) {
 	if !strings.Contains(page["Content-Security-Policy"], "; frame-ancestors 'none'; ") {
 		t.Errorf("without ancestors: %q", page["Content-Security-Policy"])
 	}
-	if want := `("https://kms.example` + r.Dir() + r.Files()[1].Name + `")`; page["Connection-Allowlist"] != want {
+	if want := `("https://kms.example` + r.Path + r.Files[1].Name + `")`; page["Connection-Allowlist"] != want {
 		t.Errorf("Connection-Allowlist %q, %q wanted", page["Connection-Allowlist"], want)
 	}
 }
@@ -99,10 +100,15 @@ func TestHeaders(t *testing.T) {
 // TestHandler: the files, with their headers, and nothing else.
 func TestHandler(t *testing.T) {
 	r := fake(t, "module")
-	handler, err := r.Handler(deployment)
+	deployed, err := r.Deploy(deployment)
 	if err != nil {
 		t.Fatal(err)
 	}
+	older, err := fake(t, "older").Deploy(Deployment{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler := Handler(deployed, older)
 	headers, err := r.Headers(deployment)
 	if err != nil {
 		t.Fatal(err)
@@ -112,8 +118,8 @@ func TestHandler(t *testing.T) {
 		handler.ServeHTTP(w, httptest.NewRequest(method, target, nil))
 		return w.Result()
 	}
-	for _, f := range r.Files() {
-		got := ask("GET", r.Dir()+f.Name)
+	for _, f := range r.Contents() {
+		got := ask("GET", r.Path+f.Name)
 		body, err := io.ReadAll(got.Body)
 		if err != nil || got.StatusCode != 200 || string(body) != string(f.Content) {
 			t.Errorf("%s: %d, %d bytes, %v", f.Name, got.StatusCode, len(body), err)
@@ -123,12 +129,12 @@ func TestHandler(t *testing.T) {
 				t.Errorf("%s: %s: %q, %q wanted", f.Name, name, got.Header.Get(name), value)
 			}
 		}
-		if got := ask("HEAD", r.Dir()+f.Name); got.StatusCode != 200 || got.ContentLength != int64(len(f.Content)) {
+		if got := ask("HEAD", r.Path+f.Name); got.StatusCode != 200 || got.ContentLength != int64(len(f.Content)) {
 			t.Errorf("HEAD %s: %d, %d bytes", f.Name, got.StatusCode, got.ContentLength)
 		}
 	}
 	// The SDK in particular is nothing that an app could import from here.
-	for _, target := range []string{"/kms.html", r.Dir(), "/r/", "/sdk/kms.js", "/manifest.json", "/r/../r/x", r.Page() + "/", "/R" + r.Page()[2:], "/sw.js", "/favicon.ico", "//" + r.Page()[1:]} {
+	for _, target := range []string{"/kms.html", r.Path, "/r/", "/sdk/kms.js", "/_headers", "/r/../r/x", r.Page() + "/", "/R" + r.Page()[2:], "/sw.js", "/favicon.ico", "//" + r.Page()[1:]} {
 		got := ask("GET", target)
 		if got.StatusCode != 404 {
 			t.Errorf("%s: %d", target, got.StatusCode)
@@ -147,7 +153,16 @@ func TestHandler(t *testing.T) {
 	if about.StatusCode != 200 || !strings.Contains(string(body), r.Measurement) || !strings.HasPrefix(about.Header.Get("Content-Type"), "text/plain") {
 		t.Errorf("/: %d %s", about.StatusCode, body)
 	}
-	if _, err := r.Handler(Deployment{FrameAncestors: []string{"*"}}); err == nil {
+	for target, want := range map[string][]byte{
+		"/manifest.json": deployed.ManifestText, r.Path + "manifest.json": deployed.ManifestText, older.Release.Path + "manifest.json": older.ManifestText,
+		older.Release.Page(): older.Release.Contents()[0].Content,
+	} {
+		got := ask("GET", target)
+		if body, err := io.ReadAll(got.Body); err != nil || got.StatusCode != 200 || !bytes.Equal(body, want) || got.Header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: %d, %d bytes, %v", target, got.StatusCode, len(body), err)
+		}
+	}
+	if _, err := r.Deploy(Deployment{FrameAncestors: []string{"*"}}); err == nil {
 		t.Error("anybody may embed: accepted")
 	}
 }

@@ -47,6 +47,16 @@ export function hexOf(integrity) {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/**
+ * The `integrity` value of a SHA-384 in hexadecimal; the inverse of hexOf.
+ *
+ * @param {string} hex 96 digits
+ * @returns {string} "sha384-" and 64 characters of base64
+ */
+export function integrityFromHex(hex) {
+  return `sha384-${toBase64(Uint8Array.from(hex.match(/../g) ?? [], (pair) => parseInt(pair, 16)))}`;
+}
+
 /** @param {Uint8Array} bytes */
 function toBase64(bytes) {
   let text = "";

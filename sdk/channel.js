@@ -1,11 +1,15 @@
 // Requests and replies over whatever session is there.
 //
-// A call waits in the queue until a session has room, is posted, and is settled by its reply. Its
-// time runs from posting, stands still while a dialog is open, and covers all of its repetitions.
+// A call waits in the queue until a session has room, is posted, and is settled by its reply. Some
+// have work to do before they are queued (`prepare`) and after they have succeeded (`succeeded`).
 //
-//   queued ──post──> posted ──reply──> settled
-//     ^                │ ├── time-out ──> settled, and forgotten once the worker answers
-//     └──── backing off┘ └── session lost: queued again if repeatable, else `interrupted`
+//   preparing ──> queued ──post──> posted ──reply──> finishing ──> settled
+//                   ^                │ ├── time-out ──> settled, and forgotten once the worker answers
+//                   └──── backing off┘ └── session lost: queued again if repeatable, else `interrupted`
+//
+// A call has one budget of time, which runs while it is preparing, posted, backing off or finishing,
+// and covers all of its repetitions. It stands still in the queue and while a dialog is open. What a
+// call's own `prepare` or `succeeded` has begun goes on when the call is settled before them.
 
 import { KmsError, errorFromWire } from "./errors.js";
 
@@ -19,6 +23,12 @@ const MESSAGE_LIMIT = 1 << 20;
 /** A call is tried this often. The pause before try n+1 is 2^n times the base, with jitter. */
 const TRIES = 4;
 const BACKOFF_MS = 40;
+
+/** What `succeeded` returns to have the call posted once more: what was answered is out of date. */
+export const AGAIN = Symbol("again");
+
+/** Errors of the enclave which promise that nothing was done. Others leave that open. */
+const NOTHING_DONE = new Set(["invalid_request", "unknown_method", "not_found", "locked", "denied", "quota_exceeded", "exists", "conflict", "busy", "unsupported", "storage_full"]);
 
 /**
  * What a channel takes from outside; tests bring their own.
@@ -41,12 +51,15 @@ export const browserClock = {
  * @typedef {object} CallOptions
  * @property {boolean} repeatable doing it twice does no harm
  * @property {boolean} dialog the user is asked: never ask twice
- * @property {number} timeoutMs machine time
+ * @property {number} timeoutMs the call's budget in milliseconds, from 1 to 2^31-1
  * @property {AbortSignal} [signal]
- * @property {(result: unknown) => Promise<void> | void} [succeeded] runs before the call resolves, and also when it had timed out
+ * @property {() => Promise<void>} [prepare] runs before the call is queued; what it throws is the call's error
+ * @property {(result: unknown) => Promise<unknown> | unknown} [succeeded] runs before the call resolves, and also when it had timed out;
+ *   what it throws is the call's error. AGAIN has the call posted once more, but only once
+ * @property {() => void} [undone] runs at most once, after `prepare`, when it is sure that the enclave has done nothing
  */
 
-/** @typedef {{ method: string, params: string, options: CallOptions, resolve: (result: unknown) => void, reject: (error: KmsError) => void, left: number, postedAt: number, timer: unknown, tries: number, id: number, state: "queued" | "posted" | "backing off" | "settled", unlisten: () => void }} Call */
+/** `doubt`: it was posted, and no reply promised that nothing was done. @typedef {{ method: string, params: string, options: CallOptions, resolve: (result: unknown) => void, reject: (error: KmsError) => void, left: number, startedAt: number, timer: unknown, tries: number, doubt: boolean, reviewed: boolean, undone: boolean, result: unknown, id: number, state: "preparing" | "queued" | "posted" | "backing off" | "finishing" | "settled", unlisten: () => void }} Call */
 
 /** Calls of one connection. */
 export class Channel {
@@ -57,6 +70,7 @@ export class Channel {
   #draining = false;
   /** @type {Set<Call>} */ #queue = new Set();
   /** @type {Set<Call>} */ #resting = new Set();
+  /** Preparing or finishing. @type {Set<Call>} */ #aside = new Set();
   /** In the worker's hands, by id. What was cancelled or timed out stays until it is answered. @type {Map<number, Call>} */ #pending = new Map();
   /** Ids to be cancelled, as soon as there is room. @type {number[]} */ #controls = [];
   /** @type {Set<number>} */ #controlIds = new Set();
@@ -85,17 +99,18 @@ export class Channel {
    * @param {unknown} params
    * @param {CallOptions} options
    * @returns {Promise<unknown>} the result
-   * @throws {KmsError}
+   * @throws {KmsError} `invalid_request` if params are no JSON object or more than 1 MiB of it; `cancelled` and `timeout` by signal
+   *   and timeoutMs; `interrupted` if the session was lost; the reply's error; what `prepare` or `succeeded` threw
    */
   call(method, params, options) {
     return new Promise((resolve, reject) => {
       if (this.#closed) return reject(this.#closed);
       if (options.signal?.aborted) return reject(calledOff());
       /** @type {Call} */
-      const call = { method, params: encodeParams(method, params), options, resolve, reject, left: options.timeoutMs, postedAt: 0, timer: undefined, tries: 0, id: 0, state: "queued", unlisten: () => {} };
+      const call = { method, params: encodeParams(method, params), options, resolve, reject, left: options.timeoutMs, startedAt: 0, timer: undefined, tries: 0, doubt: false, reviewed: false, undone: false, result: undefined, id: 0, state: "queued", unlisten: () => {} };
       this.#listen(call);
-      this.#queue.add(call);
-      this.#pump();
+      if (options.prepare) void this.#prepare(call, options.prepare);
+      else this.#enqueue(call);
     });
   }
 
@@ -113,12 +128,17 @@ export class Channel {
   /**
    * Posts nothing but cancellations until the next session, and waits until nothing is pending.
    *
+   * @param {number} limitMs waits no longer than this, and then until a dialog that is open is closed
    * @returns {Promise<void>}
    */
-  drain() {
+  drain(limitMs) {
     this.#draining = true;
     if (this.pending === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#idle.push(resolve));
+    return new Promise((resolve) => {
+      const late = () => (this.#paused ? (timer = this.#clock.setTimeout(late, limitMs)) : resolve());
+      let timer = this.#clock.setTimeout(late, limitMs);
+      this.#idle.push(() => (this.#clock.clearTimeout(timer), resolve()));
+    });
   }
 
   /**
@@ -149,7 +169,8 @@ export class Channel {
   close(error) {
     this.#post = undefined;
     this.#closed = error;
-    const calls = [...this.#pending.values(), ...this.#queue, ...this.#resting];
+    const preparing = [...this.#aside].filter((call) => call.state === "preparing");
+    const calls = [...this.#pending.values(), ...this.#queue, ...this.#resting, ...preparing];
     this.#pending.clear();
     this.#controlIds.clear();
     this.#queue.clear();
@@ -182,11 +203,33 @@ export class Channel {
   pause(paused) {
     if (paused === this.#paused) return;
     this.#paused = paused;
-    for (const call of this.#pending.values()) {
-      if (call.state !== "posted") continue;
+    for (const call of [...this.#pending.values(), ...this.#aside]) {
+      if (call.state === "settled") continue;
       if (paused) this.#stopTimer(call);
       else this.#startTimer(call);
     }
+  }
+
+  /**
+   * @param {Call} call
+   * @param {() => Promise<void>} prepare
+   */
+  async #prepare(call, prepare) {
+    call.state = "preparing";
+    this.#aside.add(call);
+    this.#startTimer(call);
+    const error = await prepare().then(() => undefined, (reason) => /** @type {KmsError} */ (reason));
+    if (error) this.#settle(call, error);
+    if (!this.#aside.delete(call)) return this.#undone(call); // settled meanwhile
+    this.#stopTimer(call);
+    this.#enqueue(call);
+  }
+
+  /** @param {Call} call */
+  #enqueue(call) {
+    call.state = "queued";
+    this.#queue.add(call);
+    this.#pump();
   }
 
   #pump() {
@@ -203,6 +246,7 @@ export class Channel {
     call.id = ++this.#lastId;
     call.tries += 1;
     call.state = "posted";
+    call.doubt = true;
     this.#pending.set(call.id, call);
     this.#post?.(`{"v":1,"id":${call.id},"method":${JSON.stringify(call.method)},"params":${call.params}}`);
     this.#startTimer(call);
@@ -219,7 +263,7 @@ export class Channel {
 
   /** @param {Call} call */
   #startTimer(call) {
-    call.postedAt = this.#clock.now();
+    call.startedAt = this.#clock.now();
     if (!this.#paused) call.timer = this.#clock.setTimeout(() => this.#timeOut(call), Math.max(0, call.left));
   }
 
@@ -228,15 +272,14 @@ export class Channel {
     if (call.timer === undefined) return;
     this.#clock.clearTimeout(call.timer);
     call.timer = undefined;
-    call.left -= this.#clock.now() - call.postedAt;
+    call.left -= this.#clock.now() - call.startedAt;
   }
 
   /** @param {Call} call */
   #timeOut(call) {
     call.timer = undefined;
-    this.#cancel(call.id);
-    const { timeoutMs, repeatable } = call.options;
-    this.#settle(call, new KmsError("timeout", `${call.method}: no reply within ${timeoutMs} ms${repeatable ? "" : "; whether it was done is not known"}`, { retryable: repeatable }));
+    if (call.state === "posted") this.#cancel(call.id);
+    this.#settle(call, timedOut(call));
   }
 
   /** @param {Call} call */
@@ -249,12 +292,12 @@ export class Channel {
   }
 
   // What the worker already has may be done by now, so its reply is what counts: `cancelled`, or
-  // the result if that came first.
+  // the result if that came first. If it is there already, nothing more is waited for.
   /** @param {Call} call */
   #abort(call) {
     if (call.state === "posted") return this.#cancel(call.id);
+    if (call.state === "finishing") return this.#settle(call, undefined, call.result);
     this.#queue.delete(call);
-    if (call.state === "backing off") this.#clock.clearTimeout(call.timer);
     this.#settle(call, calledOff());
   }
 
@@ -269,19 +312,19 @@ export class Channel {
    * @param {KmsError} error
    */
   #failed(call, error) {
-    if (call.state === "settled") return;
-    if (call.options.signal?.aborted || !mayRepeat(call, error)) return this.#settle(call, error);
+    call.doubt = !NOTHING_DONE.has(error.code);
+    if (call.state === "settled") return call.doubt ? undefined : this.#undone(call);
     const pause = BACKOFF_MS * 2 ** call.tries * (0.5 + this.#clock.random() / 2);
-    if (pause >= call.left) return this.#settle(call, error);
+    if (call.options.signal?.aborted || !mayRepeat(call, error) || pause >= call.left) {
+      return this.#settle(call, call.doubt && !call.options.repeatable ? notRepeatable(error) : error);
+    }
     call.left -= pause;
     call.state = "backing off";
     this.#resting.add(call);
     call.timer = this.#clock.setTimeout(() => {
       call.timer = undefined;
-      call.state = "queued";
       this.#resting.delete(call);
-      this.#queue.add(call);
-      this.#pump();
+      this.#enqueue(call);
     }, pause);
   }
 
@@ -290,12 +333,32 @@ export class Channel {
    * @param {unknown} result
    */
   async #succeeded(call, result) {
+    const { succeeded, signal } = call.options;
+    if (!succeeded || signal?.aborted) this.#settle(call, undefined, result);
+    if (!succeeded) return;
+    if (call.state !== "settled") {
+      call.state = "finishing";
+      call.result = result;
+      this.#aside.add(call);
+      this.#startTimer(call);
+    }
+    let verdict;
     try {
-      await call.options.succeeded?.(result);
+      verdict = await succeeded(result);
     } catch (error) {
       return this.#settle(call, /** @type {KmsError} */ (error));
     }
-    this.#settle(call, undefined, result);
+    if (verdict === AGAIN && !call.reviewed && call.state === "finishing") this.#review(call);
+    else this.#settle(call, undefined, result);
+  }
+
+  /** @param {Call} call */
+  #review(call) {
+    call.reviewed = true;
+    this.#aside.delete(call);
+    this.#stopTimer(call);
+    if (this.#closed) this.#settle(call, this.#closed);
+    else this.#enqueue(call);
   }
 
   /**
@@ -305,12 +368,23 @@ export class Channel {
    */
   #settle(call, error, result) {
     if (call.state === "settled") return;
+    const before = call.state;
     if (call.timer !== undefined) this.#clock.clearTimeout(call.timer);
+    call.timer = undefined;
     call.state = "settled";
     call.unlisten();
     this.#resting.delete(call);
+    this.#aside.delete(call);
     if (error) call.reject(error);
     else call.resolve(result);
+    if (error && before !== "preparing" && before !== "finishing" && !call.doubt) this.#undone(call);
+  }
+
+  /** @param {Call} call */
+  #undone(call) {
+    if (call.undone) return;
+    call.undone = true;
+    call.options.undone?.();
   }
 
   #wake() {
@@ -348,6 +422,28 @@ function encodeParams(method, params) {
     throw new KmsError("invalid_request", `params: more than ${MESSAGE_LIMIT} bytes of JSON text`);
   }
   return text;
+}
+
+/**
+ * @param {Call} call
+ * @returns {KmsError} `timeout`, retryable if repeating does no harm
+ */
+function timedOut({ method, state, options: { timeoutMs, repeatable } }) {
+  if (state === "preparing") {
+    return new KmsError("timeout", `${method}: not begun within ${timeoutMs} ms: the app's storage does not answer, or the enclave is still being started again`, { retryable: true });
+  }
+  if (state === "finishing") {
+    return new KmsError("timeout", `${method}: the enclave has answered, but what the SDK does then (the app's storage, starting the enclave again) took all of the ${timeoutMs} ms`, { retryable: repeatable });
+  }
+  return new KmsError("timeout", `${method}: no reply within ${timeoutMs} ms${repeatable ? "" : "; whether it was done is not known"}`, { retryable: repeatable });
+}
+
+/**
+ * @param {KmsError} error which leaves open whether something was done that must not be done twice
+ * @returns {KmsError}
+ */
+function notRepeatable({ code, message, details, cause }) {
+  return new KmsError(code, message, { retryable: false, details, cause });
 }
 
 function calledOff() {

@@ -42,10 +42,32 @@ export async function checkRelease(release, pinned, signal) {
  * @param {AbortSignal} signal
  */
 async function checkPage(release, pinned, signal) {
-  const response = await fetch(release.page, { ...FETCH, cache: "no-store", signal });
+  const response = await fetchPage(release, signal);
   if (!response.ok) throw refused("status", `the enclave's page was answered with HTTP ${response.status}`);
-  const difference = headerDifference(response.headers.get("content-security-policy"), pinned) ?? pageDifference(await response.text(), pinned);
+  const difference = await responseDifference(response, pinned);
   if (difference) throw refused("page", difference);
+}
+
+/**
+ * The enclave's page as the host serves it now, never from a cache.
+ *
+ * @param {import("./pin.js").Release} release
+ * @param {AbortSignal} signal
+ * @returns {Promise<Response>}
+ */
+export function fetchPage(release, signal) {
+  return fetch(release.page, { ...FETCH, cache: "no-store", signal });
+}
+
+/**
+ * How a page, with its response header, differs from what the pin demands.
+ *
+ * @param {Response} response
+ * @param {import("./pin.js").Pinned} pinned
+ * @returns {Promise<string | undefined>} nothing if it does not
+ */
+export async function responseDifference(response, pinned) {
+  return headerDifference(response.headers.get("content-security-policy"), pinned) ?? pageDifference(await response.text(), pinned);
 }
 
 /**

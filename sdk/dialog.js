@@ -65,13 +65,15 @@ export class View {
   }
 
   /**
-   * Shows the frame as a modal dialog, or hides it and gives the focus back to what had it.
+   * Shows the frame as a modal dialog, or hides it and gives the focus back to what had it when it
+   * was first shown.
    *
    * @param {boolean} open
    */
   show(open) {
     if (open === this.#wanted) return;
     this.#wanted = open;
+    if (open) this.#focused = document.activeElement;
     if (open) this.#open();
     else this.#close();
   }
@@ -84,7 +86,6 @@ export class View {
 
   #open() {
     if (!this.dialog.isConnected || this.dialog.open) return;
-    this.#focused = document.activeElement;
     this.dialog.showModal();
     this.iframe.focus();
   }

@@ -29,8 +29,8 @@ export const CODES = Object.freeze([
 /**
  * An error of the enclave or of the SDK. `message` is for people: what was wrong and what to do;
  * it never contains a secret. `retryable` says that trying again later can help; the SDK has by then
- * repeated what is harmless to repeat.
- *
+ * repeated what is harmless to repeat. After `timeout` and `interrupted` it is false where a repetition
+ * could do something twice.
  */
 export class KmsError extends Error {
   /**

@@ -33,6 +33,19 @@ export interface ConnectOptions {
   share?: Uint8Array;
 }
 
+/** Which release the app asked for: what it gave to {@link connect}, checked. */
+export interface Release {
+  /** Of kms.html. */
+  readonly url: string;
+  /** Of the enclave's host. */
+  readonly origin: string;
+  readonly account: string;
+  /** Nothing if the app pinned no release. */
+  readonly pin: Readonly<Pin> | undefined;
+  /** The measurement that the pin demands, 96 hexadecimal digits; nothing without a pin. */
+  readonly measurement: string | undefined;
+}
+
 /** How the enclave was launched. */
 export interface Launch {
   readonly level: Level;
@@ -108,6 +121,8 @@ type Named = {
 
 /** A connection. */
 export interface Kms extends Named {
+  /** What was asked for; `launch` is what came of it. */
+  readonly release: Release;
   /** How the present worker was launched; a restart replaces it. */
   readonly launch: Launch;
   /** Every method, by name. */

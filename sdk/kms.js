@@ -26,15 +26,17 @@ const OPTIONS = new Set(["url", "pin", "minimum", "account", "container", "timeo
  * Launches the enclave and connects to it. See ConnectOptions and Kms in kms.d.ts.
  *
  * @type {typeof import("./kms.d.ts").connect}
- * @throws {KmsError} `invalid_request` for bad options; `launch_refused`, `unsupported`, `timeout`, `integrity`,
- *   `storage_unavailable` or `storage_full` if the enclave, or nothing but the enclave, could not be started
+ * @throws {KmsError} `invalid_request` for bad options, with the option in details.member; `launch_refused`, `unsupported`, `timeout`,
+ *   `integrity`, `internal`, `storage_unavailable` or `storage_full` if the pinned enclave, at the wanted level, could not be started
+ *   within timeoutMs milliseconds
  */
 export async function connect(options) {
-  const connection = new Connection(planOf(options));
+  const plan = planOf(options);
+  const connection = new Connection(plan);
   await connection.open();
   // Events that came with the launch wait until the app has had its turn to subscribe.
   setTimeout(() => connection.events.release(), 0);
-  return surface(connection);
+  return surface(connection, askedFor(plan));
 }
 
 /**
@@ -50,7 +52,7 @@ function planOf(options) {
   demand("url", release.origin !== location.origin, "another origin than the app's wanted: on its own origin the enclave would be no enclave");
   demand("minimum", LEVELS.includes(minimum), `one of ${LEVELS.join(", ")} wanted`);
   if (!release.pinned && minimum !== "unpinned") throw new KmsError("launch_refused", `minimum: level "${minimum}" needs a pin`, { details: { cause: "level" } });
-  demand("account", isAccount(account), `a string of at most ${ACCOUNT_BYTES} bytes of UTF-8 wanted`);
+  demand("account", isAccount(account), `a well-formed string of at most ${ACCOUNT_BYTES} bytes of UTF-8 wanted`);
   demand("container", container instanceof Element, "an element of this document wanted");
   demand("timeoutMs", isTimeout(timeoutMs), "a number of milliseconds from 1 to 2147483647 wanted");
   demand("share", share === undefined || (share instanceof Uint8Array && share.length === SHARE_BYTES), `a Uint8Array of ${SHARE_BYTES} bytes wanted`);
@@ -66,21 +68,35 @@ function demand(option, fulfilled, message) {
   if (!fulfilled) throw new KmsError("invalid_request", `${option}: ${message}`, { details: { member: option } });
 }
 
-/** @param {unknown} account */
+/**
+ * The loader's own rule. A lone surrogate has no UTF-8; this says what isWellFormed does, in browsers too
+ * old to have it, which the loader is still to refuse in words.
+ *
+ * @param {unknown} account
+ */
 function isAccount(account) {
-  if (typeof account !== "string") return false;
-  const bytes = new TextEncoder().encode(account);
-  // A lone surrogate has no UTF-8: it comes back as another character.
-  return bytes.length <= ACCOUNT_BYTES && new TextDecoder().decode(bytes) === account;
+  return typeof account === "string" && !/\p{Surrogate}/u.test(account) && new TextEncoder().encode(account).length <= ACCOUNT_BYTES;
+}
+
+/**
+ * Which release of which host the app asked for, and whose vault.
+ *
+ * @param {import("./lifecycle.js").Plan} plan
+ * @returns {import("./kms.d.ts").Release}
+ */
+function askedFor({ release: { page, origin, pinned }, account }) {
+  const pin = pinned && Object.freeze({ policy: pinned.policy, wasm: pinned.wasm });
+  return Object.freeze({ url: page, origin, account, pin, measurement: pinned?.measurement });
 }
 
 /**
  * What the app holds: `call`, and the same once more by names.
  *
  * @param {Connection} connection
+ * @param {import("./kms.d.ts").Release} release
  * @returns {import("./kms.d.ts").Kms}
  */
-function surface(connection) {
+function surface(connection, release) {
   /** @type {Record<string, Record<string, Function>>} */
   const namespaces = {};
   for (const method of Object.keys(METHODS)) {
@@ -92,6 +108,7 @@ function surface(connection) {
   for (const namespace of Object.values(namespaces)) Object.freeze(namespace);
   const kms = {
     ...namespaces,
+    release,
     get launch() {
       return connection.report;
     },

@@ -22,7 +22,7 @@ const SILENCE_MS = 500;
  * @property {string} account
  * @property {Element} container
  * @property {import("./kms.d.ts").Level} minimum
- * @property {number} timeoutMs for all of it
+ * @property {number} timeoutMs for all of it: milliseconds from 1 to 2^31-1
  * @property {() => Promise<import("./share.js").Held>} held share and marker
  */
 
@@ -36,12 +36,14 @@ const SILENCE_MS = 500;
 /** @typedef {{ version: string, commit: string, measurement: string, wasm: string }} Ready */
 
 /**
- * Launches a release.
+ * Launches a release. When it has thrown, nothing of it is left: no frame, no worker, no timer.
  *
  * @param {Plan} plan
  * @param {import("./session.js").Listener} listener of the session
- * @returns {Promise<Launched>}
- * @throws {KmsError} `launch_refused`, `unsupported`, `timeout`, `integrity` or one of storage
+ * @returns {Promise<Launched>} within the plan's timeoutMs
+ * @throws {KmsError} `launch_refused` if what runs would not be the release or the level; `unsupported` if the browser cannot; `timeout`
+ *   after timeoutMs; `invalid_request` if the container left the document; `integrity`, `storage_unavailable`, `storage_full` or
+ *   `internal` as share and worker say
  */
 export async function launch(plan, listener) {
   const old = tooOld();
@@ -141,9 +143,11 @@ class Attempt {
    * @returns {Promise<never>}
    */
   async #suspect(ready) {
-    const loaded = new Promise((resolve) => this.#view.iframe.addEventListener("load", () => setTimeout(resolve, SILENCE_MS), { once: true }));
-    const half = new Promise((resolve) => setTimeout(resolve, this.#plan.timeoutMs / 2));
-    const silent = await Promise.race([loaded.then(() => true), half.then(() => true), ready.then(() => false, () => false)]);
+    const { signal } = this.#over;
+    const loaded = new Promise((resolve) => this.#view.iframe.addEventListener("load", resolve, { once: true, signal }));
+    const silence = loaded.then(() => pause(SILENCE_MS, signal));
+    const half = pause(this.#plan.timeoutMs / 2, signal);
+    const silent = await Promise.race([silence.then(() => true), half.then(() => true), ready.then(() => false, () => false)]);
     const reason = silent ? await diagnose(this.#plan.release, this.#app, this.#over.signal) : undefined;
     if (reason) throw reason;
     return await new Promise(() => {});
@@ -161,6 +165,19 @@ class Attempt {
     const reason = await first([diagnose(this.#plan.release, this.#app, this.#over.signal), limit]).catch(() => undefined);
     return reason ?? asKmsError(error, "launch_refused", "the enclave could not be launched");
   }
+}
+
+/**
+ * @param {number} milliseconds
+ * @param {AbortSignal} signal ends it without a result, and lets go of the timer
+ * @returns {Promise<void>}
+ */
+function pause(milliseconds, signal) {
+  return new Promise((resolve) => {
+    if (signal.aborted) return;
+    const timer = setTimeout(resolve, milliseconds);
+    signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
+  });
 }
 
 /**

@@ -1,15 +1,16 @@
 // One connection: a session, its replacement if the worker dies, and what the SDK adds to some calls.
 //
 // The worker is restarted once, with a new frame and a new handshake. A second death ends the
-// connection: something is wrong with it that restarting does not mend.
+// connection: something is wrong with it that restarting does not mend. Other tabs make and destroy
+// the same vault; where that leaves this worker with another share or marker than the stored ones,
+// it is launched again with those, which is no death.
 
-import { Channel } from "./channel.js";
+import { AGAIN, Channel, browserClock } from "./channel.js";
 import { KmsError, asKmsError } from "./errors.js";
 import { Events } from "./events.js";
 import { Heartbeat } from "./heartbeat.js";
 import { launch } from "./launch.js";
 import { METHODS } from "./methods.js";
-import { sameBytes } from "./share.js";
 
 /** The enclave ends a dialog after ten minutes; one that stays longer no longer stops the clocks. */
 const DIALOG_MS = 10 * 60_000 + 10_000;
@@ -17,44 +18,67 @@ const DIALOG_MS = 10 * 60_000 + 10_000;
 /** What is not in the table is left to the enclave, which may be newer. */
 const UNKNOWN = Object.freeze({ repeatable: false, dialog: false });
 
+/** Another tab may replace the share while this one is launched with it, but not for ever. */
+const RELAUNCHES = 3;
+
 /** @typedef {Omit<import("./launch.js").Plan, "held"> & { store: import("./share.js").ShareStore }} Plan */
+
+/** What surrounds a call: see CallOptions in channel.js. @typedef {Pick<import("./channel.js").CallOptions, "prepare" | "succeeded" | "undone">} Around */
 
 export class Connection {
   #plan;
+  #launch;
+  #clock;
   /** @readonly */ events = new Events();
-  #channel = new Channel(undefined, () => this.#heart.watch());
-  #heart = new Heartbeat({
-    ping: (id) => this.#session?.ping(id),
-    needed: () => this.#session !== undefined && this.#channel.pending > 0,
-    lost: () => void this.#died("the enclave's worker does not answer any more"),
-  });
+  #channel;
+  #heart;
   /** @type {import("./session.js").Session | undefined} */ #session;
   /** @type {import("./share.js").Held | undefined} */ #held;
   /** @type {import("./kms.d.ts").Launch | undefined} */ #report;
+  /** @type {Promise<void> | undefined} */ #opening;
   /** @type {Promise<void> | undefined} */ #switching;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #dialogTimer;
+  /** @type {unknown} */ #dialogTimer;
   #deaths = 0;
   #ended = false;
   #sessionVault = false; // whether this worker holds a vault with persistence "session", which no share or marker is about
 
-  /** @param {Plan} plan */
-  constructor(plan) {
+  /**
+   * @param {Plan} plan
+   * @param {{ launch?: typeof launch, clock?: import("./channel.js").Clock }} [outside] tests bring their own
+   */
+  constructor(plan, outside = {}) {
     this.#plan = plan;
+    this.#launch = outside.launch ?? launch;
+    this.#clock = outside.clock ?? browserClock;
+    this.#channel = new Channel(this.#clock, () => this.#heart.watch());
+    this.#heart = new Heartbeat(
+      {
+        ping: (id) => this.#session?.ping(id),
+        needed: () => this.#session !== undefined && this.#channel.pending > 0,
+        lost: () => void this.#died("the enclave's worker does not answer any more"),
+      },
+      this.#clock,
+    );
   }
 
-  /** How the present worker was launched. */
+  /** How the present worker was launched; only after `open`. */
   get report() {
     return /** @type {import("./kms.d.ts").Launch} */ (this.#report);
   }
 
   /**
-   * Launches a worker and lets it have what waits.
+   * Launches a worker and lets it have what waits. Takes at most the plan's timeoutMs.
    *
    * @returns {Promise<void>}
    * @throws {KmsError} as `launch`
    */
-  async open() {
-    const { session, held, report } = await launch(
+  open() {
+    this.#opening = this.#open();
+    return this.#opening;
+  }
+
+  async #open() {
+    const { session, held, report } = await this.#launch(
       { ...this.#plan, held: () => this.#plan.store.obtain() },
       {
         message: (text) => void this.#message(text),
@@ -73,62 +97,108 @@ export class Connection {
   /**
    * Calls a method.
    *
+   * timeoutMs is one budget in milliseconds (1 to 2^31-1; the plan's if there is none) for everything that
+   * machines do for this call: what the SDK does before it is posted (storage, a new launch), the
+   * enclave's own work, repetitions, and what the SDK does after the reply. Time in the queue and time
+   * with a dialog open do not count. signal ends it at any time: `cancelled` if the enclave has not begun,
+   * what the enclave answers if it has, and if it has answered, that answer.
+   *
    * @param {string} method
-   * @param {unknown} params
+   * @param {unknown} params an object for JSON text of at most 1 MiB
    * @param {import("./kms.d.ts").CallOptions} [options]
    * @returns {Promise<unknown>}
-   * @throws {KmsError}
+   * @throws {KmsError} `invalid_request`, `cancelled`, `timeout`; `interrupted` if the worker ended or the connection is closed; what
+   *   the enclave answers; `storage_unavailable`, `storage_full` or `integrity` of the app's own storage
    */
   async call(method, params, { signal, timeoutMs = this.#plan.timeoutMs } = {}) {
     checkCall(method, timeoutMs);
     const row = Object.hasOwn(METHODS, method) ? METHODS[/** @type {keyof typeof METHODS} */ (method)] : UNKNOWN;
-    const succeeded = await this.#around(method, params);
-    return await this.#channel.call(method, params, { ...row, signal, timeoutMs, succeeded });
+    return await this.#channel.call(method, params, { ...row, signal, timeoutMs, ...this.#around(method, params) });
   }
 
-  /** Ends the worker; nothing can be called any more. */
+  /** Ends the worker; nothing can be called any more: what is pending and every further call rejects with `interrupted`. */
   close() {
     this.#end(new KmsError("interrupted", "the app closed this connection"));
   }
 
   /**
-   * What the SDK does before a call, and after it has succeeded.
+   * What the SDK does before and after a call.
    *
    * @param {string} method
    * @param {unknown} params
-   * @returns {Promise<((result: unknown) => Promise<void> | void) | undefined>}
+   * @returns {Around}
    */
-  async #around(method, params) {
-    if (this.#ended) return undefined;
-    if (method === "vault.create") {
-      if (persistenceOf(params) === "device" && !this.#sessionVault) await this.#rightShare();
-      return (status) => this.#created(status);
-    }
-    if (method === "vault.status") return (status) => this.#seen(status);
-    if (method !== "vault.destroy") return undefined;
-    const revision = await this.#plan.store.revision();
-    return () => this.#destroyed(revision);
+  #around(method, params) {
+    if (method === "vault.status") return { succeeded: (status) => this.#seen(status) };
+    if (method === "vault.destroy") return this.#aroundDestroy();
+    if (method !== "vault.create") return {};
+    return persistenceOf(params) === "device" ? this.#aroundDevice() : { succeeded: (status) => this.#created(status) };
+  }
+
+  /** @returns {Around} */
+  #aroundDevice() {
+    const { store } = this.#plan;
+    let begun = false;
+    return {
+      prepare: async () => {
+        if (this.#sessionVault) return;
+        await this.#matching(async () => {
+          const held = begun ? await store.obtain() : await store.begin();
+          begun = true;
+          return held;
+        }, "share and marker");
+      },
+      succeeded: (status) => this.#created(status),
+      // If this fails, the creation counts as open: see share.js.
+      undone: () => void (begun && store.end().catch(() => {})),
+    };
+  }
+
+  /** @returns {Around} */
+  #aroundDestroy() {
+    const { store } = this.#plan;
+    /** @type {import("./share.js").Stored | undefined} */ let asked;
+    return {
+      prepare: async () => {
+        // What the user is shown must be the vault that is there, not this worker's idea of it.
+        if (!this.#sessionVault) await this.#matching(() => store.obtain(), "share");
+        asked = await store.read();
+      },
+      succeeded: () => this.#destroyed(asked),
+    };
   }
 
   /**
-   * A vault is about to be made on this device. Another tab may have replaced the share that this
-   * worker was launched with: then it is launched again, with the stored one.
+   * Launches the worker again until it has what is stored. A vault must not be made by one that does
+   * not know the marker: it would take loss for a fresh start, or a fresh start for loss.
    *
+   * @param {() => Promise<import("./share.js").Held>} stored
+   * @param {"share" | "share and marker"} what
    * @returns {Promise<void>}
+   * @throws {KmsError} `conflict` if other tabs change them all the time; as `open`
    */
-  async #rightShare() {
-    const { share } = await this.#plan.store.obtain();
-    if (this.#held && sameBytes(share, this.#held.share)) return;
+  async #matching(stored, what) {
+    for (let launches = 0; !this.#ended; launches += 1) {
+      const { share, marker } = await stored();
+      if (this.#held && sameBytes(this.#held.share, share) && (what === "share" || this.#held.marker === marker)) return;
+      if (launches === RELAUNCHES) throw new KmsError("conflict", "other tabs make and destroy this vault all the time, nothing was done; try again", { retryable: true });
+      await this.#switch();
+    }
+  }
+
+  /** @returns {Promise<void>} */
+  #switch() {
     this.#switching ??= this.#relaunch().finally(() => (this.#switching = undefined));
-    await this.#switching;
+    return this.#switching;
   }
 
   async #relaunch() {
     const before = this.#session;
-    await this.#channel.drain();
+    await this.#channel.drain(this.#plan.timeoutMs);
     // If the worker died meanwhile, its successor gets the stored share anyway.
-    if (!before || this.#session !== before) return;
+    if (!before || this.#session !== before) return await this.#opening;
     this.#leave();
+    this.#channel.detach("the enclave did not come to an end, and was started again");
     try {
       await this.open();
     } catch (error) {
@@ -141,27 +211,43 @@ export class Connection {
   /** @param {unknown} status */
   async #created(status) {
     this.#sessionVault = persistenceOf(status) === "session";
-    if (this.#sessionVault || !this.#held) return;
-    await this.#plan.store.mark(this.#held.share);
-    this.#held.marker = true;
+    const held = this.#held;
+    if (this.#sessionVault || !held) return;
+    await this.#plan.store.mark(held.share);
+    held.marker = true;
   }
 
-  /** @param {unknown} status */
+  /**
+   * A status that speaks of loss or of nothing may only mean that another tab destroyed or made the
+   * vault: then it is asked for again, by a worker that knows.
+   *
+   * @param {unknown} status
+   * @returns {Promise<typeof AGAIN | void>}
+   */
   async #seen(status) {
-    const { state } = /** @type {{ state?: string }} */ (status ?? {});
-    const there = state === "unlocked" || state === "locked";
-    if (!there || persistenceOf(status) !== "device" || !this.#held || this.#held.marker) return;
-    await this.#plan.store.heal(this.#held.share);
-    this.#held.marker = true;
+    const { state, reason } = /** @type {{ state?: string, reason?: string }} */ (status ?? {});
+    const held = this.#held;
+    if (!held) return;
+    if (state === "lost" || state === "absent") {
+      const stored = await this.#plan.store.read();
+      const known = state === "absent" ? !stored.marker : reason === "share-missing" ? this.#plan.store.holds(stored, held.share) : stored.marker;
+      if (known) return;
+      await this.#switch();
+      return AGAIN;
+    }
+    if (persistenceOf(status) !== "device" || held.marker) return;
+    await this.#plan.store.heal(held);
+    held.marker = true;
   }
 
-  /** @param {number} revision of the record when the user was asked */
-  async #destroyed(revision) {
+  /** @param {import("./share.js").Stored | undefined} asked the record before the user was asked */
+  async #destroyed(asked) {
     const ofDevice = !this.#sessionVault;
     this.#sessionVault = false;
-    if (!ofDevice) return;
-    await this.#plan.store.forget(revision);
-    if (this.#held) this.#held.marker = false;
+    if (!ofDevice || !asked) return;
+    const held = this.#held;
+    const { marker, revision } = await this.#plan.store.forget(asked);
+    if (held) Object.assign(held, { marker, revision });
   }
 
   /** @param {string} text */
@@ -173,8 +259,8 @@ export class Connection {
 
   /** @param {boolean} open */
   #dialog(open) {
-    clearTimeout(this.#dialogTimer);
-    if (open) this.#dialogTimer = setTimeout(() => this.#dialog(false), DIALOG_MS);
+    if (this.#dialogTimer !== undefined) this.#clock.clearTimeout(this.#dialogTimer);
+    this.#dialogTimer = open ? this.#clock.setTimeout(() => this.#dialog(false), DIALOG_MS) : undefined;
     this.#channel.pause(open);
     this.#session?.show(open);
   }
@@ -215,6 +301,15 @@ export class Connection {
 /** @param {unknown} value with or without a persistence */
 function persistenceOf(value) {
   return /** @type {{ persistence?: unknown } | null | undefined} */ (value)?.persistence;
+}
+
+/**
+ * @param {Uint8Array} a
+ * @param {Uint8Array} b
+ * @returns {boolean} not in constant time: both come from the same place
+ */
+function sameBytes(a, b) {
+  return a.length === b.length && a.every((byte, at) => byte === b[at]);
 }
 
 /**

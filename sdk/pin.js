@@ -10,7 +10,7 @@
 //   wasm    sha384-…                                        (64 characters of standard base64)
 //   url     https://HOST/r/HEX/kms.html     HEX = the first 32 digits of the loader's hash in hex
 
-import { hexOf } from "./bytes.js";
+import { hexOf, integrityFromHex } from "./bytes.js";
 import { KmsError } from "./errors.js";
 
 const HASH = "sha384-[A-Za-z0-9+/]{64}";
@@ -83,6 +83,20 @@ function parsePin(pin) {
   }
   if (!isIntegrity(wasm)) throw invalid("pin.wasm", "sha384- and 64 characters of base64 wanted");
   return { policy, loader: match[1], wasm, measurement: hexOf(match[1]) };
+}
+
+/**
+ * The pin of a release with these two hashes.
+ *
+ * @param {string} measurement 96 hexadecimal digits
+ * @param {string} wasm "sha384-…"
+ * @returns {Pinned}
+ * @throws {KmsError} `invalid_request` if they are not hashes
+ */
+export function pinOf(measurement, wasm) {
+  const loader = integrityFromHex(measurement);
+  const policy = `default-src 'none'; script-src '${loader}' 'wasm-unsafe-eval'; worker-src blob:; connect-src 'none'; base-uri 'none'; form-action 'none'`;
+  return parsePin({ policy, wasm });
 }
 
 /**

@@ -11,14 +11,17 @@ import { CODES, KmsError } from "./errors.js";
  * @property {(message: string) => void} died once, and nothing after it
  */
 
-/** A session that has passed the handshake. */
+/**
+ * A session, from its handshake on. It throws nothing: what goes wrong is told by `started` and `died`.
+ * After `dispose` or `died` nothing is heard from it, and what is posted goes nowhere.
+ */
 export class Session {
   #app = new MessageChannel();
   #frame = new MessageChannel();
   #view;
   #listener;
   #over = false;
-  /** Resolves with the data of the worker's first event; rejects if it could not start. @readonly @type {Promise<unknown>} */ started;
+  /** Resolves with the data of the worker's first event; rejects with a KmsError if it could not start. Has no bound of its own. @readonly @type {Promise<unknown>} */ started;
   /** @type {(data: unknown) => void} */ #start = () => {};
   /** @type {(error: KmsError) => void} */ #fail = () => {};
 
@@ -50,17 +53,17 @@ export class Session {
     target?.postMessage({ kmsEnclave: 1, type: "connect", ...what }, origin, [this.#app.port2, this.#frame.port2, what.wasm]);
   }
 
-  /** @param {string} text a request */
+  /** @param {string} text a request: JSON text of at most 1 MiB, with an id that no pending request has */
   post(text) {
     this.#app.port1.postMessage(text);
   }
 
-  /** @param {number} id */
+  /** @param {number} id that the pong will carry */
   ping(id) {
     this.#frame.port1.postMessage({ type: "ping", id });
   }
 
-  /** @param {boolean} open */
+  /** @param {boolean} open whether the frame is shown as a modal dialog */
   show(open) {
     this.#view.show(open);
   }
@@ -107,7 +110,7 @@ export class Session {
  *
  * @param {unknown} reason the protocol's stable word
  * @param {string} message
- * @returns {KmsError}
+ * @returns {KmsError} `unsupported` or `launch_refused`, with the word in details.reason
  */
 export function refusal(reason, message) {
   const code = reason === "unsupported" ? "unsupported" : "launch_refused";

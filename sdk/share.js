@@ -4,31 +4,51 @@
 // says that a vault was made on this device, so that emptied storage on the enclave's side is
 // seen as loss and not as a fresh start. There is one record per (enclave origin, account):
 //
-//   database "kms-enclave", version 1, object store "accounts", key [origin, account]
-//   { share: Uint8Array(32) | null, marker: boolean, revision: integer }
+//   database "kms-enclave-sdk", version 1, object store "accounts", key [origin, account]
+//   { share: Uint8Array(32) | null, marker: boolean, revision: integer, begun: integer, ended: integer }
 //
-// `share` is null if the app keeps the share elsewhere. `revision` grows with every marker written:
-// a tab that destroyed a vault forgets the record only if no other tab has made a new vault since.
+// `share` is null if the app keeps the share elsewhere, and once a vault was destroyed. The three
+// counters never go back, and that is why a record is never deleted: `revision` counts what was said
+// of vaults (one was made, one is forgotten), `begun` the creations begun with this share, `ended`
+// those whose outcome is known.
+//
+// Several tabs write the record, each about what its own worker did a moment before. A vault
+// whose share is deleted is lost for good, so one rule stands over all others: a share goes only if
+// nothing can have been made with it since its vault was asked to be destroyed. A creation says that
+// it begins before it is posted, and one that ended unheard (a crash) counts as open for ever: then
+// the share outlives its vault, which is untidy but loses nothing. A marker that is wrong is mended:
+// missing, by the next status (`heal`); left over, it shows as a lost vault, which is destroyed once more.
 
 import { KmsError, asKmsError } from "./errors.js";
 
-const DATABASE = "kms-enclave";
+const DATABASE = "kms-enclave-sdk";
 const STORE = "accounts";
 const BLOCKED_MS = 10_000; // storage that does not answer in this time counts as unavailable
 
 /** Length of a share in bytes. */
 export const SHARE_BYTES = 32;
 
+/** @typedef {{ share: Uint8Array<ArrayBuffer> | null, marker: boolean, revision: number, begun: number, ended: number }} Stored */
+
 /**
+ * What a worker is launched with.
  * @typedef {object} Held
- * @property {Uint8Array<ArrayBuffer>} share
+ * @property {Uint8Array<ArrayBuffer>} share 32 bytes
  * @property {boolean} marker
- * @property {number} revision
+ * @property {number} revision of the record it is from
  */
 
-/** @typedef {{ share: Uint8Array<ArrayBuffer> | null, marker: boolean, revision: number }} Stored */
+/** @type {Readonly<Stored>} */
+const EMPTY = Object.freeze({ share: null, marker: false, revision: 0, begun: 0, ended: 0 });
 
-/** The record of one account at one enclave. */
+/**
+ * The record of one account at one enclave.
+ *
+ * Every method is one transaction that is on disk when the promise resolves, or rejects with a
+ * KmsError: `storage_unavailable` if the browser refuses to store or has not answered within ten
+ * seconds (it may still be written later), `storage_full`, or `integrity` if the record is not
+ * what this class wrote, which is then left alone.
+ */
 export class ShareStore {
   /** @type {IDBValidKey} */ #key;
   /** @type {Uint8Array<ArrayBuffer> | undefined} */ #given;
@@ -44,85 +64,131 @@ export class ShareStore {
   }
 
   /**
-   * The share to launch with; made, written and read back if there is none. Atomic across tabs.
+   * Share and marker to launch with; the share is made, written and read back if there is none.
    *
    * @returns {Promise<Held>}
-   * @throws {KmsError} `storage_unavailable`, `storage_full`, or `integrity` if the record is not what was written
    */
   async obtain() {
-    const stored = await this.#read();
-    if (this.#given) return { share: this.#given, marker: stored?.marker ?? false, revision: stored?.revision ?? 0 };
-    if (stored?.share) return { share: stored.share, marker: stored.marker, revision: stored.revision };
-    await this.#change((found) => (found?.share ? found : { ...found, marker: found?.marker ?? false, revision: found?.revision ?? 0, share: newShare() }));
-    const written = await this.#read();
-    if (!written?.share) throw new KmsError("storage_unavailable", "share: the app's IndexedDB did not keep what was written; allow storage for this site");
-    return { share: written.share, marker: written.marker, revision: written.revision };
+    const stored = await this.read();
+    if (this.#given || stored.share) return this.#held(stored);
+    await this.#change((found) => this.#withShare(found));
+    return this.#held(await this.read());
   }
 
   /**
-   * Remembers that a vault was made with this share, whatever other tabs did to the record meanwhile.
+   * A creation begins: from now on the share stays, whatever other tabs destroy, until `end` or `mark`.
+   * Call one of them once for each `begin`, unless the outcome is not known.
    *
-   * @param {Uint8Array<ArrayBuffer>} share the one that the vault was made with
+   * @returns {Promise<Held>} what the vault must be made with
+   */
+  async begin() {
+    await this.#change((found) => ({ ...this.#withShare(found), begun: found.begun + 1 }));
+    return this.#held(await this.read());
+  }
+
+  /**
+   * A creation that was begun has made nothing.
+   *
    * @returns {Promise<void>}
-   * @throws {KmsError} as `obtain`
+   */
+  async end() {
+    await this.#change((found) => (found.ended < found.begun ? { ...found, ended: found.ended + 1 } : found));
+  }
+
+  /**
+   * A creation that was begun has made a vault with this share: that is remembered, whatever other
+   * tabs did to the record meanwhile.
+   *
+   * @param {Uint8Array<ArrayBuffer>} share
+   * @returns {Promise<void>}
    */
   async mark(share) {
-    await this.#change((found) => ({ share: this.#given ? null : share, marker: true, revision: (found?.revision ?? 0) + 1 }));
-    const written = await this.#read();
-    if (!written?.marker) throw new KmsError("storage_unavailable", "marker: the app's IndexedDB did not keep what was written; allow storage for this site");
+    await this.#change(({ revision, begun, ended }) => {
+      const known = Math.max(begun, ended + 1); // the record was deleted with all of the app's storage
+      return { share: this.#given ? null : share, marker: true, revision: revision + 1, begun: known, ended: ended + 1 };
+    });
+    if (!(await this.read()).marker) throw unkept("marker");
   }
 
   /**
-   * Writes the marker that a crash kept from being written, if the record is still that of this share.
+   * Writes the marker that a crash kept from being written, if the record is still that of this launch.
    *
-   * @param {Uint8Array<ArrayBuffer>} share the one that opened a vault
+   * @param {Held} held what the worker was launched with that now has a vault open
    * @returns {Promise<void>}
-   * @throws {KmsError} as `obtain`
    */
-  async heal(share) {
+  async heal(held) {
     await this.#change((found) => {
-      const same = this.#given ? found !== undefined : found?.share && sameBytes(found.share, share);
-      return found && same && !found.marker ? { ...found, marker: true, revision: found.revision + 1 } : found;
+      const same = this.#given ? found.revision === held.revision : this.holds(found, held.share);
+      return same && !found.marker ? { ...found, marker: true } : found;
     });
   }
 
   /**
-   * The revision now; give it to `forget`.
+   * The record as it is; give it to `forget`, if the user is about to be asked.
    *
-   * @returns {Promise<number>}
-   * @throws {KmsError} as `obtain`
+   * @returns {Promise<Stored>}
    */
-  async revision() {
-    return (await this.#read())?.revision ?? 0;
-  }
-
-  /**
-   * Forgets share and marker, unless a vault was made since that revision.
-   *
-   * @param {number} revision
-   * @returns {Promise<void>}
-   * @throws {KmsError} as `obtain`
-   */
-  async forget(revision) {
-    await this.#change((found) => (found && found.revision !== revision ? found : undefined));
-  }
-
-  /** @returns {Promise<Stored | undefined>} */
-  #read() {
+  read() {
     return this.#transaction("readonly", (found) => found);
   }
 
-  /** @param {(found: Stored | undefined) => Stored | undefined} next */
+  /**
+   * A vault was destroyed. Forgets its marker, unless another one was made since the record was read;
+   * and its share, unless one can have been.
+   *
+   * @param {Stored} asked the record before the user was asked
+   * @returns {Promise<Stored>} the record now
+   */
+  forget(asked) {
+    return this.#change((found) => {
+      const other = !sameShare(found.share, asked.share);
+      if (other || found.revision !== asked.revision) return found;
+      const quiet = asked.begun === asked.ended && found.begun === asked.begun;
+      return { ...found, share: quiet ? null : found.share, marker: false, revision: found.revision + 1 };
+    });
+  }
+
+  /**
+   * Whether a worker that was launched with this share has the right one.
+   *
+   * @param {Stored} stored
+   * @param {Uint8Array} share
+   * @returns {boolean} true as well if the app keeps the share elsewhere
+   */
+  holds(stored, share) {
+    return this.#given !== undefined || sameShare(stored.share, share);
+  }
+
+  /**
+   * @param {Stored} stored
+   * @returns {Held}
+   */
+  #held({ share, marker, revision }) {
+    const ours = this.#given ?? share;
+    if (!ours) throw unkept("share");
+    return { share: ours, marker, revision };
+  }
+
+  /**
+   * @param {Stored} found
+   * @returns {Stored}
+   */
+  #withShare(found) {
+    return this.#given || found.share ? found : { ...found, share: crypto.getRandomValues(new Uint8Array(SHARE_BYTES)) };
+  }
+
+  /** @param {(found: Stored) => Stored} next */
   #change(next) {
     return this.#transaction("readwrite", next);
   }
 
   /**
-   * Reads the record and replaces it in one transaction: undefined deletes it, the same object leaves it alone.
+   * Reads the record and replaces it in one transaction, which is atomic across tabs; the same
+   * object leaves it alone.
    *
    * @param {IDBTransactionMode} mode
-   * @param {(found: Stored | undefined) => Stored | undefined} next
-   * @returns {Promise<Stored | undefined>} the record afterwards
+   * @param {(found: Stored) => Stored} next
+   * @returns {Promise<Stored>} the record afterwards
    */
   async #transaction(mode, next) {
     try {
@@ -136,8 +202,9 @@ export class ShareStore {
   }
 }
 
-function newShare() {
-  return crypto.getRandomValues(new Uint8Array(SHARE_BYTES));
+/** @param {string} what */
+function unkept(what) {
+  return new KmsError("storage_unavailable", `${what}: the app's IndexedDB did not keep what was written; allow storage for this site`);
 }
 
 /** @returns {Promise<IDBDatabase>} a connection for one transaction */
@@ -157,22 +224,21 @@ function openDatabase() {
  * @param {IDBDatabase} database closed afterwards
  * @param {IDBTransactionMode} mode
  * @param {IDBValidKey} key
- * @param {(found: Stored | undefined) => Stored | undefined} next
- * @returns {Promise<Stored | undefined>} when the transaction is on disk
+ * @param {(found: Stored) => Stored} next
+ * @returns {Promise<Stored>} when the transaction is on disk
  */
 function run(database, mode, key, next) {
   return new Promise((resolve, reject) => {
     const transaction = database.transaction(STORE, mode, { durability: "strict" });
     const store = transaction.objectStore(STORE);
-    /** @type {Stored | undefined} */ let after;
+    /** @type {Stored} */ let after;
     /** @type {unknown} */ let failure;
     const get = store.get(key);
     get.onsuccess = () => {
       try {
         const found = checked(get.result);
         after = next(found);
-        if (after === undefined && found) store.delete(key);
-        else if (after !== found) store.put(after, key);
+        if (after !== found) store.put(after, key);
       } catch (error) {
         failure = error;
         transaction.abort();
@@ -185,23 +251,25 @@ function run(database, mode, key, next) {
 
 /**
  * @param {unknown} record
- * @returns {Stored | undefined}
+ * @returns {Stored}
  * @throws {KmsError} `integrity` if it is not what `run` wrote; it is left alone
  */
 function checked(record) {
-  if (record === undefined) return undefined;
-  const { share, marker, revision } = /** @type {Partial<Stored>} */ (record ?? {});
+  if (record === undefined) return EMPTY;
+  const { share, marker, revision, begun, ended } = /** @type {Partial<Stored>} */ (record ?? {});
   const shareFits = share === null || (share instanceof Uint8Array && share.length === SHARE_BYTES);
-  if (shareFits && typeof marker === "boolean" && Number.isSafeInteger(revision)) return /** @type {Stored} */ (record);
+  const counts = [revision, begun, ended].every((count) => Number.isSafeInteger(count) && Number(count) >= 0);
+  if (shareFits && typeof marker === "boolean" && counts) return /** @type {Stored} */ (record);
   throw new KmsError("integrity", `share: the record in the app's IndexedDB (${DATABASE}, ${STORE}) is not what the SDK wrote; it was left alone`);
 }
 
 /**
- * @param {Uint8Array} a
- * @param {Uint8Array} b
+ * @param {Uint8Array | null} a
+ * @param {Uint8Array | null} b
  * @returns {boolean} not in constant time: both come from the same place
  */
-export function sameBytes(a, b) {
+function sameShare(a, b) {
+  if (!a || !b) return a === b;
   return a.length === b.length && a.every((byte, at) => byte === b[at]);
 }
 

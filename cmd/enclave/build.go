@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json/v2"
 	"errors"
@@ -24,12 +25,22 @@ func (d *described) register(set interface {
 	set.StringVar(&d.commit, "commit", "", "")
 }
 
+// check returns an error unless they can be measured.
+func (d described) check() error {
+	if err := release.CheckNames(cmp.Or(d.version, "dev"), cmp.Or(d.commit, "unknown")); err != nil {
+		return &failure{err: err, hint: "both become part of the measurement; enclave build --help says more", usage: true}
+	}
+	return nil
+}
+
 func runBuild(ctx context.Context, u *ui, args []string) error {
 	var d described
 	var ancestors texts
 	f := u.flags("build")
 	out := f.String("out", "", "")
 	origin := f.String("origin", "", "")
+	previous := f.String("previous", "", "")
+	compress := f.Bool("compress", true, "")
 	f.Var(&ancestors, "frame-ancestors", "")
 	d.register(f)
 	if err := u.parse(f, args); err != nil {
@@ -39,18 +50,76 @@ func runBuild(ctx context.Context, u *ui, args []string) error {
 		return &failure{err: errors.New("build: got no --out, wanted a directory"), hint: "for instance: enclave build --out dist", usage: true}
 	}
 	deployment := release.Deployment{FrameAncestors: ancestors, Origin: *origin}
-	if err := checkDeployment(deployment); err != nil {
+	if err := errors.Join(checkDeployment(deployment), d.check()); err != nil {
+		return err
+	}
+	before, err := previousRelease(*previous, *out)
+	if err != nil {
 		return err
 	}
 	r, err := buildRelease(ctx, u, d)
 	if err != nil {
 		return err
 	}
-	if err := r.Write(*out, deployment); err != nil {
-		return withHint(err, "the directory must be writable; try another --out")
+	deployed, err := r.Deploy(deployment)
+	if err != nil {
+		return err
 	}
-	u.print("%s", summary(r, *out))
+	var forms func(release.File) ([]release.File, error)
+	if *compress {
+		forms = func(f release.File) ([]release.File, error) {
+			u.progress("compressing " + f.Name)
+			return release.Compress(f)
+		}
+	}
+	err = release.Write(*out, deployed, forms)
+	u.done()
+	if err != nil {
+		return withHint(err, "the directory must be writable, and hold nothing but releases; try another --out")
+	}
+	u.print("%s", summary(deployed, before, *out))
+	if len(ancestors) == 0 {
+		u.warn("no --frame-ancestors was given: with these headers no app can embed the release")
+	}
 	return nil
+}
+
+func runWithdraw(u *ui, args []string) error {
+	f := u.flags("withdraw")
+	dir := f.String("dir", "", "")
+	target, err := u.parseWithTarget(f, args, "the release to withdraw")
+	if err != nil {
+		return err
+	}
+	if *dir == "" {
+		return &failure{err: errors.New("withdraw: got no --dir, wanted the directory of the releases"), hint: "for instance: enclave withdraw --dir dist 1f3a…", usage: true}
+	}
+	if err := release.Withdraw(*dir, target); err != nil {
+		return withHint(err, "ls "+filepath.Join(*dir, "r")+" shows what is there; give one of the names, but not the newest release's")
+	}
+	u.print("withdrawn: apps that pin it do not start any more, once the directory is deployed\n")
+	return nil
+}
+
+// previousRelease returns what a build is compared with: the manifest that
+// --previous names, else the newest one that the directory holds, else nothing.
+func previousRelease(path, out string) (*release.Description, error) {
+	named := path != ""
+	if !named {
+		path = filepath.Join(out, release.ManifestName)
+	}
+	text, err := os.ReadFile(path)
+	if !named && err != nil {
+		return nil, nil // none there yet; what is in the way shows when writing
+	}
+	if err != nil {
+		return nil, withHint(fmt.Errorf("--previous: %w", err), "give the manifest.json of the release that apps pin now")
+	}
+	m, err := release.ParseManifest(text)
+	if err != nil {
+		return nil, withHint(fmt.Errorf("%s: %w", path, err), "this is not a manifest that this command reads; give another --previous, or build into an empty directory")
+	}
+	return &m.Release, nil
 }
 
 func checkDeployment(d release.Deployment) error {
@@ -60,27 +129,49 @@ func checkDeployment(d release.Deployment) error {
 	return nil
 }
 
-// summary is what a person needs after a build: the pin, ready to paste.
-func summary(r *release.Release, out string) string {
-	pin, err := json.Marshal(pinOf(r))
+// summary is what a person needs after a build, ready to paste.
+func summary(d *release.Deployed, before *release.Description, out string) string {
+	r := d.Release
+	var b strings.Builder
+	say := func(format string, args ...any) { fmt.Fprintf(&b, format, args...) }
+	say("version      %s\ncommit       %s\nmeasurement  %s\n", r.Version, r.Commit, r.Measurement)
+	for _, f := range r.Files {
+		say("file         %s (%d bytes)\n", filepath.Join(out, filepath.FromSlash(r.Path), f.Name), f.Size)
+	}
+	say("manifest     %s\n", filepath.Join(out, filepath.FromSlash(r.Path), release.ManifestName))
+	say("pin          %s\n", pinText(r.Pin()))
+
+	origin := d.Manifest.Deployment.Origin
+	if origin == "" {
+		origin = "https://kms.example"
+	}
+	say("\nThe frame, as the SDK makes it:\n\n%s\n", indent("<iframe "+strings.ReplaceAll(r.IframeAttributes(origin), "\n", "\n        ")+"></iframe>"))
+	say("\nFor the app's own Content-Security-Policy:\n\n  frame-src %s; connect-src %s\n", origin, origin)
+	say("\nFor the app's page, if it serves the SDK from /sdk/, before any module:\n\n%s\n", indent("<script type=\"importmap\">\n"+string(r.ImportMap("/sdk/"))+"\n</script>"))
+	if before == nil {
+		return b.String()
+	}
+	changes := r.Changes(*before)
+	if len(changes) == 0 {
+		say("\nNothing changes for apps: this is the release that was there before.\n")
+		return b.String()
+	}
+	say("\nWhat changes for apps that pin %s:\n\n", before.Measurement[:32])
+	for _, line := range changes {
+		say("  - %s\n", line)
+	}
+	return b.String()
+}
+
+func indent(text string) string { return "  " + strings.ReplaceAll(text, "\n", "\n  ") }
+
+func pinText(p release.Pin) string {
+	text, err := json.Marshal(p)
 	if err != nil {
 		panic(err) // two ASCII strings have a form in JSON
 	}
-	var text strings.Builder
-	text.WriteString(fmt.Sprintf("version      %s\ncommit       %s\nmeasurement  %s\n", r.Version, r.Commit, r.Measurement))
-	for _, f := range r.Files() {
-		text.WriteString(fmt.Sprintf("file         %s (%d bytes)\n", filepath.Join(out, filepath.FromSlash(r.Dir()), f.Name), len(f.Content)))
-	}
-	return text.String() + fmt.Sprintf("manifest     %s\npin          %s\n", filepath.Join(out, "manifest.json"), pin)
+	return string(text)
 }
-
-// pin is what an app pins, in the form that the SDK takes.
-type pin struct {
-	Policy string `json:"policy"`
-	Wasm   string `json:"wasm"`
-}
-
-func pinOf(r *release.Release) pin { return pin{Policy: r.Policy, Wasm: r.Wasm} }
 
 // buildRelease builds from the checkout around the working directory.
 func buildRelease(ctx context.Context, u *ui, d described) (*release.Release, error) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -32,11 +33,14 @@ func runDemo(ctx context.Context, u *ui, args []string) error {
 		return err
 	}
 	defer enclave.close()
+	if app.host == enclave.host {
+		return &failure{err: fmt.Errorf("demo: app and enclave would both be on %s, and are two sites in production", app.host), hint: "leave --addr on 127.0.0.1 and --enclave-addr on localhost", usage: true}
+	}
 	r, err := buildRelease(ctx, u, described{})
 	if err != nil {
 		return err
 	}
-	enclaveSite, err := r.Handler(release.Deployment{FrameAncestors: []string{app.origin()}})
+	deployed, err := r.Deploy(release.Deployment{FrameAncestors: []string{app.origin()}})
 	if err != nil {
 		return withHint(err, "the app's address must be one that browsers can name, such as 127.0.0.1:8443")
 	}
@@ -49,5 +53,5 @@ func runDemo(ctx context.Context, u *ui, args []string) error {
 		EnclaveURL: enclave.origin() + r.Page(), Policy: r.Policy, Wasm: r.Wasm, Measurement: r.Measurement,
 	}, sdk.FS())
 	u.print("Open %s/ in a browser. Ctrl-C ends the demo.\n", app.origin())
-	return serveAll(ctx, site{app, appSite}, site{enclave, enclaveSite})
+	return serveAll(ctx, site{app, appSite}, site{enclave, release.Handler(deployed)})
 }

@@ -68,7 +68,10 @@ func noIPv6(err error) bool {
 func listen(flag, hostPort string, single bool) (*address, error) {
 	host, portText, err := net.SplitHostPort(hostPort)
 	port, portErr := strconv.Atoi(portText)
-	if err != nil || portErr != nil || port < 0 || port > 65535 {
+	if err == nil && portErr == nil && (port < 0 || port > 65535) {
+		return nil, &failure{err: fmt.Errorf("%s: got port %d, wanted 0 to 65535", flag, port), hint: "port 0 picks a free one", usage: true}
+	}
+	if err != nil || portErr != nil {
 		return nil, &failure{err: fmt.Errorf("%s: got %q, wanted HOST:PORT", flag, hostPort), hint: "for instance " + flag + " localhost:8444; port 0 picks a free one", usage: true}
 	}
 	loopback := host == "" || host == "localhost" || host == "127.0.0.1" || host == "::1"

@@ -32,6 +32,12 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return u.exit(ctx, runServe(ctx, u, rest))
 	case "demo":
 		return u.exit(ctx, runDemo(ctx, u, rest))
+	case "withdraw":
+		return u.exit(ctx, runWithdraw(u, rest))
+	case "verify":
+		return u.exit(ctx, runVerify(ctx, u, rest))
+	case "doctor":
+		return u.exit(ctx, runDoctor(ctx, u, rest))
 	case "audit":
 		return runAudit(rest, stdin, stdout, stderr)
 	case "version", "--version", "-version":
@@ -39,5 +45,5 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case "help", "--help", "-help", "-h":
 		return u.exit(ctx, runHelp(u, rest))
 	}
-	return u.exit(ctx, usageErrorf("command: got %q, wanted build, serve, demo, audit, version or help", name))
+	return u.exit(ctx, usageErrorf("command: got %q, wanted demo, serve, build, withdraw, verify, doctor, audit, version or help", name))
 }

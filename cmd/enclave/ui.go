@@ -28,6 +28,7 @@ type failure struct {
 	err   error
 	hint  string
 	usage bool // the command was called wrongly
+	code  int  // exit code, if it is another one
 }
 
 func (f *failure) Error() string { return f.err.Error() }
@@ -64,6 +65,11 @@ func isTerminal(w io.Writer) bool {
 
 // print writes a result.
 func (u *ui) print(format string, args ...any) { fmt.Fprintf(u.stdout, format, args...) }
+
+// warn says what a person will want to know, though nothing failed.
+func (u *ui) warn(format string, args ...any) {
+	fmt.Fprintf(u.stderr, "enclave: warning: "+format+"\n", args...)
+}
 
 // progress says what takes a while now; the step before is done.
 func (u *ui) progress(step string) {
@@ -108,7 +114,10 @@ func (u *ui) exit(ctx context.Context, err error) int {
 		return exitFailed
 	}
 	fmt.Fprintf(u.stderr, "enclave: hint: %s\n", f.hint)
-	if f.usage {
+	switch {
+	case f.code != 0:
+		return f.code
+	case f.usage:
 		return exitUsage
 	}
 	return exitFailed
@@ -143,6 +152,30 @@ func (u *ui) parse(f *flag.FlagSet, args []string) error {
 		return &failure{err: fmt.Errorf("%s: got argument %q, wanted flags only", f.Name(), f.Arg(0)), hint: "enclave " + f.Name() + " --help shows the flags", usage: true}
 	}
 	return nil
+}
+
+// parseWithTarget parses the arguments of a subcommand that takes flags and one
+// more word, before or behind them.
+func (u *ui) parseWithTarget(f *flag.FlagSet, args []string, what string) (string, error) {
+	var words []string
+	for rest := args; ; rest = f.Args()[1:] {
+		err := f.Parse(rest)
+		switch {
+		case errors.Is(err, flag.ErrHelp):
+			u.print("%s", help[f.Name()])
+			return "", err
+		case err != nil:
+			return "", &failure{err: fmt.Errorf("%s: %w", f.Name(), err), hint: "enclave " + f.Name() + " --help shows the flags", usage: true}
+		}
+		if f.NArg() == 0 {
+			break
+		}
+		words = append(words, f.Arg(0))
+	}
+	if len(words) != 1 || words[0] == "" {
+		return "", &failure{err: fmt.Errorf("%s: got %d arguments, wanted %s", f.Name(), len(words), what), hint: "enclave " + f.Name() + " --help shows how", usage: true}
+	}
+	return words[0], nil
 }
 
 // texts is a flag that may be given several times.

@@ -46,7 +46,7 @@ async function start() {
   const { kms } = session;
   kms.on("closed", ended);
   kms.on("alert", (data) => banner("warn", data.message));
-  launchStep.settle(launched(kms.launch));
+  launchStep.settle(launched(kms));
   const level = levels[kms.launch.level] ?? levels.unpinned;
   pill(level.tone, `Running · ${level.name.toLowerCase()}`);
 }

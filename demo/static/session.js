@@ -12,7 +12,7 @@ export class Session extends EventTarget {
 
   /** Starts the enclave. The SDK is imported here, so that the page can say so if it is missing. */
   async start(container) {
-    const { connect } = await import("./sdk/kms.js");
+    const [{ connect }] = await Promise.all([import("./sdk/kms.js"), import("./sdk/status.js")]);
     this.kms = await connect({ url, pin: pin ?? undefined, account: "demo", container });
     for (const event of ["locked", "unlocked"]) this.kms.on(event, () => this.refresh());
     await this.refresh();

@@ -1,22 +1,9 @@
 // The demo's words: what a state, a level or an error code means to a person.
 
 export const levels = {
-  enforced: {
-    name: "Enforced",
-    tone: "good",
-    text: "This browser itself refuses to run anything in the enclave's frame but the code whose hash this app pinned. The app tried it before it believed it.",
-  },
-  checked: {
-    name: "Checked",
-    tone: "good",
-    text: "This browser cannot enforce a pin, so the app fetched the enclave's page and loader and compared them with the pin before it connected. "
-      + "That detects a wrong release; a host that lies to one request and not to the other could still get through.",
-  },
-  unpinned: {
-    name: "Not pinned",
-    tone: "warn",
-    text: "This app pinned nothing, so whatever the enclave's host serves is what runs.",
-  },
+  enforced: { name: "Enforced", tone: "good" },
+  checked: { name: "Checked", tone: "good" },
+  unpinned: { name: "Not pinned", tone: "warn" },
 };
 
 export const states = {

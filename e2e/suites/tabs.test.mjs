@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { it } from "node:test";
+import { confirmDestroy } from "../lib/dialog.mjs";
 import { eachEngine } from "../lib/harness.mjs";
 
 const signMany = (kid, n) => Promise.all(Array.from({ length: n }, () => kms.jwt.sign({ kid, audience: "tabs", ttlSeconds: 5 })));
@@ -60,5 +61,27 @@ eachEngine("tabs", (bench) => {
       kms.vault.create({ persistence: "device", lock: "none" }).then(() => "created", (e) => e.code))));
     assert.deepEqual(outcomes.sort(), ["created", "exists"]);
     for (const page of pages) assert.equal(await page.evaluate(async () => (await kms.vault.status()).state), "unlocked");
+  });
+
+  it("one destroys the vault and makes a new one: the other finds that one, and does not call it lost", async () => {
+    const [first, second] = await twoTabs(bench, "tabs-replaced");
+    const before = await first.evaluate(async () => (await kms.keys.create({ purpose: "signing" })).key.kid);
+    assert.equal(await second.evaluate(async () => (await kms.vault.status()).state), "unlocked");
+    const destroyed = first.evaluate(() => kms.vault.destroy());
+    await first.bringToFront();
+    await confirmDestroy(first, new URL(bench.site.release.url).origin);
+    await destroyed;
+    assert.equal(await second.evaluate(async () => (await kms.vault.status()).state), "absent");
+    const kid = await first.evaluate(async () => {
+      await kms.vault.create({ persistence: "device", lock: "none" });
+      return (await kms.keys.create({ purpose: "signing" })).key.kid;
+    });
+    assert.equal(await second.evaluate(async () => (await kms.vault.status()).state), "unlocked");
+    assert.deepEqual(await second.evaluate(async () => (await kms.keys.list({})).keys.map((key) => key.kid)), [kid]);
+    assert.notEqual(kid, before);
+    // Made with the share that is stored: it opens for a third tab as well.
+    const third = await bench.open();
+    await third.evaluate(() => startKms({ account: "tabs-replaced" }));
+    assert.equal(await third.evaluate(async () => (await kms.vault.status()).state), "unlocked");
   });
 });

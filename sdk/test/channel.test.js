@@ -3,29 +3,7 @@ import { test } from "node:test";
 import { Channel } from "../channel.js";
 import { Events } from "../events.js";
 import { Heartbeat } from "../heartbeat.js";
-
-/** Time that passes when the test says so. */
-class TestClock {
-  time = 0;
-  timers = new Map();
-  #next = 1;
-  now = () => this.time;
-  random = () => 1;
-  setTimeout = (run, milliseconds) => (this.timers.set(this.#next, { run, at: this.time + milliseconds }), this.#next++);
-  clearTimeout = (timer) => this.timers.delete(timer);
-
-  pass(milliseconds) {
-    const end = this.time + milliseconds;
-    for (;;) {
-      const due = [...this.timers].filter(([, { at }]) => at <= end).sort(([, a], [, b]) => a.at - b.at)[0];
-      if (!due) break;
-      this.timers.delete(due[0]);
-      this.time = due[1].at;
-      due[1].run();
-    }
-    this.time = end;
-  }
-}
+import { TestClock, settled } from "./standins.js";
 
 const once = { repeatable: false, dialog: false, timeoutMs: 1000 };
 const again = { repeatable: true, dialog: false, timeoutMs: 1000 };
@@ -39,8 +17,6 @@ function setUp({ attached = true } = {}) {
   if (attached) channel.attach(worker);
   return { clock, channel, posted, worker };
 }
-
-const settled = (promise) => Promise.race([promise.then(() => true, () => true), new Promise((resolve) => setImmediate(resolve, false))]);
 
 test("request and reply", async () => {
   const { channel, posted } = setUp();
@@ -231,7 +207,7 @@ test("drain: pending calls end, new ones wait for the next session, cancelling s
   const { channel, posted, worker } = setUp();
   const stop = new AbortController();
   const old = channel.call("jwt.sign", {}, { ...again, signal: stop.signal });
-  const drained = channel.drain();
+  const drained = channel.drain(60_000);
   const waiting = channel.call("keys.list", {}, again);
   stop.abort();
   assert.deepEqual(posted.map(({ method }) => method), ["jwt.sign", "enclave.cancel"]);

@@ -5,6 +5,7 @@ import type { Events, Kms, Launch, Methods, Status } from "../kms.js";
 import * as bytes from "../bytes.js";
 import * as errors from "../errors.js";
 import { METHODS } from "../methods.js";
+import { defineWords, type Verification } from "../status.js";
 
 // The declarations are true: what the modules export fits them. (`connect` carries its declared type in kms.js.)
 export const sameError: typeof declared.KmsError = errors.KmsError;
@@ -59,4 +60,22 @@ export async function wrong(kms: Kms): Promise<void> {
   kms.launch.warnings.push("x");
   // @ts-expect-error no such code
   void (new declared.KmsError("oops", "message"));
+}
+
+export async function shown(element: HTMLElementTagNameMap["kms-status"], kms: Kms, error: declared.KmsError): Promise<void> {
+  element.kms = kms;
+  element.error = error;
+  element.release = { url: kms.release.url, pin: kms.release.pin };
+  element.words = { verify: "Look again" };
+  element.compact = true;
+  defineWords("de", { verify: "Prüfen" });
+  element.addEventListener("kms-verified", ({ detail }) => void (detail.verdict === "mismatch" && detail.checks[0].name));
+  const { verdict, checks }: Verification = await element.verify();
+  void (verdict + checks.length);
+  // @ts-expect-error no such text
+  element.words = { verfy: "" };
+  // @ts-expect-error what was asked for is read-only
+  kms.release.account = "bob";
+  // @ts-expect-error no such verdict
+  void (verdict === "fine");
 }

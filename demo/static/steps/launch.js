@@ -1,8 +1,8 @@
 // Step: what was started, how sure the app is of it, and why.
 
-import { checks, copyable, facts, groups, h, more, svg } from "../dom.js";
-import { measurement } from "../pin.js";
-import { levels, startAdvice } from "../words.js";
+import { checks, facts, h, more, svg } from "../dom.js";
+import { pin, url } from "../pin.js";
+import { startAdvice } from "../words.js";
 import { failure } from "../step.js";
 
 const absent = "not available here"; // as the enclave says it of an algorithm that this browser lacks
@@ -22,19 +22,14 @@ export const launch = {
   },
 };
 
-/** What the app says about a launch that worked. */
-export function launched({ level, version, commit, measurement: started, timings, why }) {
-  const { name, tone, text } = levels[level] ?? levels.unpinned;
-  const same = measurement !== "" && started === measurement;
+/** What the app says about a launch that worked: the SDK's own element, and where the time went. */
+export function launched(kms) {
+  const { timings } = kms.launch;
+  const status = h("kms-status");
+  status.kms = kms;
   return [
-    h("div", { class: "verdict", "data-tone": tone }, h("p", { class: "verdict-name" }, name), h("p", {}, text)),
-    why ? h("p", { class: "fine" }, `The SDK says: “${why}”`) : null,
-    h("h3", {}, "Measurement"),
-    h("p", { class: "measurement mono" }, groups(started, 8)),
-    checks([[same, same ? "This is the measurement that the demo built and pinned." : "This is not the measurement that the demo built."]]),
-    facts([["Release", version], ["Source", commit === "unknown" ? "the checkout that serves this demo" : h("code", {}, commit.slice(0, 12))], ["Ready after", milliseconds(timings.total)]]),
-    more("The whole measurement, and where the time went", copyable("Measurement, SHA-384 of the loader", started),
-      h("h4", {}, "Until each was done"),
+    status,
+    more("Where the time went", h("h4", {}, "Until each was done"),
       facts(stages.filter(([stage]) => stage in timings).map(([stage, name]) => [name, bar(timings[stage], timings.total)]))),
   ];
 }
@@ -43,7 +38,16 @@ export function launched({ level, version, commit, measurement: started, timings
 export function refused(error, again) {
   const button = h("button", { type: "button" }, "Try again");
   button.addEventListener("click", again);
-  return [failure(error, startAdvice[error.code] ?? "Reload the page. If that does not help, stop the demo and start it again."), h("p", { class: "actions" }, button)];
+  return [shown(error), h("p", {}, startAdvice[error.code] ?? "Reload the page. If that does not help, stop the demo and start it again."), h("p", { class: "actions" }, button)];
+}
+
+/** The element shows a KmsError; anything else means that the SDK itself is missing. */
+function shown(error) {
+  if (!customElements.get("kms-status") || error.code === undefined) return failure(error);
+  const status = h("kms-status");
+  status.release = { url, pin: pin ?? undefined };
+  status.error = error;
+  return status;
 }
 
 // The stages of a launch, as the SDK names and times them; most run side by side.

@@ -1,0 +1,103 @@
+package release
+
+import (
+	"bytes"
+	"context"
+	"encoding/json/jsontext"
+	"encoding/json/v2"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	cdx "github.com/CycloneDX/cyclonedx-go"
+)
+
+// The bill of materials says what the enclave's module is compiled from, in the
+// form of CycloneDX 1.6, as a function of the source alone: it holds no time,
+// no serial number and no name of a machine.
+
+// licences of everything that is compiled in, as SPDX names them. What is not
+// in this list does not get into a release: a new dependency is read first, and
+// its reason written down.
+var licences = map[string]string{
+	"std":              "BSD-3-Clause", // the Go standard library and runtime
+	"golang.org/x/mod": "BSD-3-Clause", // checkpoints and Merkle trees of the audit log (sumdb/note, sumdb/tlog)
+}
+
+// goModule is a module that packages of the enclave come from.
+type goModule struct{ Path, Version, Sum string }
+
+// listModules asks the go command which modules the enclave is compiled from.
+func listModules(ctx context.Context, o Options, tools map[string]string) ([]goModule, error) {
+	args := append([]string{"list", "-deps", "-json=Module", "-mod=readonly"}, tagsFlag(o.Tags)...)
+	out, err := run(ctx, o.Source, buildEnviron(tools), "go", append(args, mainPackage)...)
+	if err != nil {
+		return nil, fmt.Errorf("listing modules: %w", err)
+	}
+	modules := map[string]goModule{}
+	for d := jsontext.NewDecoder(bytes.NewReader(out)); ; {
+		var p struct {
+			Module *struct {
+				goModule
+				Main bool
+			}
+		}
+		err := json.UnmarshalDecode(d, &p)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("listing modules: %w", err)
+		}
+		if p.Module != nil && !p.Module.Main {
+			modules[p.Module.Path] = p.Module.goModule
+		}
+	}
+	return slices.SortedFunc(maps.Values(modules), func(a, b goModule) int { return bytes.Compare([]byte(a.Path), []byte(b.Path)) }), nil
+}
+
+func billOfMaterials(p parts, modules []goModule) ([]byte, error) {
+	module := hash(p.module)
+	root := component(cdx.ComponentTypeApplication, modulePath, p.version, "MIT")
+	root.Hashes = &[]cdx.Hash{{Algorithm: cdx.HashAlgoSHA384, Value: module.Hex()}}
+	root.Description = "The enclave's WebAssembly module. The hash is of the module; what it was built from is below."
+
+	std := component(cdx.ComponentTypeLibrary, "std", Toolchain[len("go"):], licences["std"])
+	std.Properties = &[]cdx.Property{{Name: "go:toolchain", Value: Toolchain}}
+	glue := component(cdx.ComponentTypeFile, "wasm_exec.js", Toolchain[len("go"):], licences["std"])
+	glue.PackageURL, glue.BOMRef = std.PackageURL+"#lib/wasm/wasm_exec.js", std.PackageURL+"#lib/wasm/wasm_exec.js"
+	glue.Hashes = &[]cdx.Hash{{Algorithm: cdx.HashAlgoSHA384, Value: hash([]byte(p.wasmExec)).Hex()}}
+
+	components := []cdx.Component{std, glue}
+	for _, m := range modules {
+		licence, ok := licences[m.Path]
+		if !ok {
+			return nil, fmt.Errorf("sbom: %s %s is compiled in, but release/sbom.go does not know it; read it, and write down its licence and the reason for it", m.Path, m.Version)
+		}
+		c := component(cdx.ComponentTypeLibrary, m.Path, m.Version, licence)
+		c.Properties = &[]cdx.Property{{Name: "go:sum", Value: m.Sum}}
+		components = append(components, c)
+	}
+	bom := cdx.NewBOM()
+	bom.SerialNumber = ""
+	bom.Metadata = &cdx.Metadata{Component: &root}
+	bom.Components = &components
+	uses := []string{}
+	for _, c := range components {
+		uses = append(uses, c.BOMRef)
+	}
+	bom.Dependencies = &[]cdx.Dependency{{Ref: root.BOMRef, Dependencies: &uses}}
+	var text bytes.Buffer
+	err := cdx.NewBOMEncoder(&text, cdx.BOMFileFormatJSON).SetPretty(true).EncodeVersion(bom, cdx.SpecVersion1_6)
+	return text.Bytes(), err
+}
+
+func component(kind cdx.ComponentType, name, version, licence string) cdx.Component {
+	url := "pkg:golang/" + name + "@" + version
+	return cdx.Component{
+		Type: kind, BOMRef: url, Name: name, Version: version, PackageURL: url,
+		Licenses: &cdx.Licenses{{License: &cdx.License{ID: licence}}},
+	}
+}

@@ -1,0 +1,382 @@
+import assert from "node:assert/strict";
+import { beforeEach, test } from "node:test";
+import { KmsError } from "../errors.js";
+import { Connection } from "../lifecycle.js";
+import { ShareStore } from "../share.js";
+import { EnclaveStandIn, IndexedDBStandIn, TestClock, settled, turns } from "./standins.js";
+
+const ORIGIN = "https://kms.example";
+const DEVICE = { persistence: "device", lock: "none" };
+const BUSY = { code: "busy", message: "busy", retryable: true };
+
+let enclave, clock;
+
+beforeEach(() => {
+  globalThis.indexedDB = new IndexedDBStandIn();
+  enclave = new EnclaveStandIn();
+  clock = new TestClock();
+});
+
+const record = () => indexedDB.record("kms-enclave-sdk", [ORIGIN, "alice"]);
+
+/** A tab with a connection. */
+async function tab({ store = new ShareStore(ORIGIN, "alice"), launch = enclave.launch } = {}) {
+  const connection = new Connection({ store, timeoutMs: 1000 }, { launch, clock });
+  connection.events.release();
+  const closed = [];
+  connection.events.on("closed", (data) => closed.push(data.code));
+  await connection.open();
+  return Object.assign(connection, { closed });
+}
+
+const session = () => enclave.sessions.at(-1);
+const methods = (of = session()) => of.posted.map(({ method }) => method);
+
+/** Has the worker answer what it was posted first and has kept. */
+const answer = (method, of = session()) => of.answer(of.posted.find((request) => request.method === method));
+
+/** A store that does not answer from now on. */
+function silence(store) {
+  for (const name of ["obtain", "begin", "read", "mark", "forget", "heal"]) store[name] = () => new Promise(() => {});
+  return store;
+}
+
+/** What a call came to, as one word. */
+const outcome = (promise) => promise.then(() => "done", (error) => (error instanceof KmsError ? error.code : Promise.reject(error)));
+
+test("a worker that dies is replaced once: repeatable calls are repeated, others are interrupted, what waits is posted", async () => {
+  const kms = await tab();
+  for (const method of ["jwt.sign", "keys.create", "vault.destroy"]) enclave.held.add(method);
+  await kms.call("vault.create", DEVICE);
+  const [sign, create, destroy] = [kms.call("jwt.sign", {}), outcome(kms.call("keys.create", {})), outcome(kms.call("vault.destroy", {}))];
+  await turns();
+  enclave.held.clear();
+  session().die();
+  const later = kms.call("keys.list", {});
+  await Promise.all([sign, later]);
+  assert.deepEqual([await create, await destroy], ["interrupted", "interrupted"]);
+  assert.deepEqual(methods(), ["jwt.sign", "keys.list"]);
+  assert.equal(enclave.sessions.length, 2);
+  assert.deepEqual(kms.closed, []);
+});
+
+test("a second death ends the connection: everything is interrupted, now and later, and closed is emitted once", async () => {
+  const kms = await tab();
+  session().die();
+  await turns();
+  enclave.held.add("jwt.sign");
+  const sign = outcome(kms.call("jwt.sign", {}));
+  await turns();
+  session().die();
+  assert.equal(await sign, "interrupted");
+  assert.equal(await outcome(kms.call("keys.list", {})), "interrupted");
+  assert.equal(await outcome(kms.call("vault.create", DEVICE)), "interrupted");
+  assert.deepEqual(kms.closed, ["interrupted"]);
+  kms.close();
+  assert.deepEqual(kms.closed, ["interrupted"]);
+  assert.equal(session().open, false);
+});
+
+test("a restart that is refused ends the connection with that reason", async () => {
+  let launches = 0;
+  const launch = (...args) => (++launches === 1 ? enclave.launch(...args) : Promise.reject(new KmsError("launch_refused", "another release")));
+  const kms = await tab({ launch });
+  session().die();
+  assert.equal(await outcome(kms.call("keys.list", {})), "launch_refused");
+  assert.deepEqual(kms.closed, ["launch_refused"]);
+});
+
+test("a worker that answers neither calls nor pings is replaced", async () => {
+  const kms = await tab();
+  enclave.held.add("jwt.sign");
+  session().ping = () => {};
+  const sign = kms.call("jwt.sign", {}, { timeoutMs: 60_000 });
+  await turns();
+  enclave.held.clear();
+  clock.pass(10_000);
+  await sign;
+  assert.equal(enclave.sessions.length, 2);
+});
+
+test("interrupted in a reply: repeated where that is harmless, never elsewhere, and not called retryable there", async () => {
+  const kms = await tab();
+  await kms.call("vault.create", DEVICE);
+  for (const method of ["jwt.sign", "keys.create"]) enclave.held.add(method);
+  const interrupted = { code: "interrupted", message: "the vault was closed meanwhile", retryable: true };
+  for (const method of ["jwt.sign", "keys.create"]) {
+    const call = kms.call(method, {});
+    call.catch(() => {});
+    await turns();
+    session().reply({ id: session().posted.at(-1).id, error: interrupted });
+    await turns();
+    clock.pass(500);
+    await turns();
+    const posted = methods().filter((each) => each === method).length;
+    if (method === "jwt.sign") {
+      assert.equal(posted, 2);
+    } else {
+      await assert.rejects(call, { code: "interrupted", retryable: false });
+      assert.equal(posted, 1);
+    }
+  }
+});
+
+test("timeoutMs and signal end a call whose storage does not answer", async () => {
+  for (const method of ["vault.create", "vault.destroy"]) {
+    const store = new ShareStore(ORIGIN, "alice");
+    const kms = await tab({ store });
+    silence(store);
+    const late = kms.call(method, DEVICE, { timeoutMs: 500 });
+    late.catch(() => {});
+    await turns();
+    clock.pass(499);
+    assert.equal(await settled(late), false);
+    clock.pass(1);
+    await assert.rejects(late, { code: "timeout", retryable: true });
+    const stop = new AbortController();
+    const aborted = kms.call(method, DEVICE, { signal: stop.signal });
+    await turns();
+    stop.abort();
+    await assert.rejects(aborted, { code: "cancelled" });
+    assert.deepEqual(methods(), [], "nothing was posted");
+    assert.equal(clock.timers.size, 0);
+  }
+});
+
+test("timeoutMs is one budget: what the SDK does after the reply is in it", async () => {
+  const store = new ShareStore(ORIGIN, "alice");
+  const kms = await tab({ store });
+  enclave.held.add("vault.create");
+  const create = kms.call("vault.create", DEVICE, { timeoutMs: 500 });
+  create.catch(() => {});
+  await turns();
+  silence(store);
+  clock.pass(300);
+  answer("vault.create");
+  await turns();
+  clock.pass(199);
+  assert.equal(await settled(create), false);
+  clock.pass(1);
+  await assert.rejects(create, { code: "timeout", retryable: false, message: /has answered/ });
+});
+
+test("signal after the enclave has answered: the answer counts, and nothing more is waited for", async () => {
+  const store = new ShareStore(ORIGIN, "alice");
+  const kms = await tab({ store });
+  store.mark = () => new Promise(() => {});
+  const stop = new AbortController();
+  const create = kms.call("vault.create", DEVICE, { signal: stop.signal });
+  await turns();
+  assert.equal(await settled(create), false);
+  stop.abort();
+  assert.equal((await create).state, "unlocked");
+
+  enclave.vault = null;
+  enclave.held.add("vault.create");
+  const early = new AbortController();
+  const posted = kms.call("vault.create", DEVICE, { signal: early.signal });
+  await turns();
+  early.abort(); // the worker does it all the same
+  session().answer(session().posted.findLast(({ method }) => method === "vault.create"));
+  assert.equal((await posted).state, "unlocked");
+});
+
+test("a dialog stops the time of calls that wait for it to be started again", async () => {
+  const kms = await tab();
+  const other = await tab();
+  await other.call("vault.create", DEVICE);
+  await other.call("vault.destroy", {});
+  const [first] = enclave.sessions;
+  enclave.held.add("slots.add");
+  const asking = outcome(kms.call("slots.add", {}));
+  await turns();
+  first.dialog(true);
+  const create = kms.call("vault.create", DEVICE, { timeoutMs: 500 }); // needs the new share, and so a new launch
+  await turns();
+  clock.pass(60_000);
+  assert.equal(await settled(create), false);
+  first.dialog(false);
+  first.reply({ id: first.posted.at(-1).id, error: { code: "cancelled", message: "" } });
+  assert.equal(await asking, "cancelled");
+  assert.equal((await create).state, "unlocked");
+  assert.deepEqual(methods(), ["vault.create"]);
+});
+
+test("a new launch does not wait for ever for a worker that leaves a call unanswered", async () => {
+  const kms = await tab();
+  const other = await tab();
+  await other.call("vault.create", DEVICE);
+  await other.call("vault.destroy", {});
+  for (const method of ["keys.create", "jwt.sign"]) enclave.held.add(method);
+  const [stuck, sign] = [outcome(kms.call("keys.create", {}, { timeoutMs: 60_000 })), kms.call("jwt.sign", {}, { timeoutMs: 60_000 })];
+  const create = kms.call("vault.create", DEVICE, { timeoutMs: 30_000 });
+  await turns();
+  enclave.held.clear();
+  clock.pass(1000);
+  assert.equal((await create).state, "unlocked");
+  assert.equal(await stuck, "interrupted");
+  await sign;
+});
+
+test("calls wait out a new launch, and none of them is lost", async () => {
+  const kms = await tab();
+  const other = await tab();
+  await other.call("vault.create", DEVICE);
+  await other.call("vault.destroy", {});
+  const results = await Promise.all([kms.call("vault.create", DEVICE), kms.call("keys.list", {}), kms.call("jwt.sign", {}), outcome(kms.call("vault.create", DEVICE))]);
+  assert.equal(results[3], "exists");
+  assert.equal(enclave.sessions.length, 3, "one new launch for both");
+  assert.equal(record().marker, true);
+});
+
+test("close while a call is being prepared, queued or posted", async () => {
+  const store = new ShareStore(ORIGIN, "alice");
+  const kms = await tab({ store });
+  enclave.held.add("jwt.sign");
+  const posted = outcome(kms.call("jwt.sign", {}));
+  await turns();
+  silence(store);
+  const preparing = outcome(kms.call("vault.create", DEVICE));
+  await turns();
+  kms.close();
+  assert.deepEqual([await posted, await preparing], ["interrupted", "interrupted"]);
+  assert.deepEqual(kms.closed, ["interrupted"]);
+  assert.equal(clock.timers.size, 0);
+});
+
+test("the worker dies while a new launch waits for it", async () => {
+  let launches = 0;
+  const launch = async (...args) => {
+    if (++launches > 1) await turns(); // longer than storage takes
+    return await enclave.launch(...args);
+  };
+  const kms = await tab({ launch });
+  const other = await tab();
+  await other.call("vault.create", DEVICE);
+  await other.call("vault.destroy", {});
+  enclave.held.add("jwt.sign");
+  const sign = kms.call("jwt.sign", {}, { timeoutMs: 60_000 });
+  const create = kms.call("vault.create", DEVICE);
+  await turns();
+  enclave.held.clear();
+  enclave.sessions[0].die();
+  assert.equal((await create).state, "unlocked");
+  await sign;
+  assert.equal(enclave.vault.share, String(record().share));
+});
+
+test("a creation that is called off before it is posted keeps no share", async () => {
+  const kms = await tab();
+  await kms.call("vault.create", DEVICE);
+  assert.equal(await outcome(kms.call("vault.create", DEVICE)), "exists");
+  const stop = new AbortController();
+  const create = outcome(kms.call("vault.create", DEVICE, { signal: stop.signal }));
+  stop.abort();
+  assert.equal(await create, "cancelled");
+  await turns();
+  assert.equal(record().begun, 3);
+  assert.equal(record().ended, 3);
+  await kms.call("vault.destroy", {});
+  assert.deepEqual([record().share, record().marker], [null, false]);
+});
+
+test("a creation that was refused as busy, then called off, is ended; one that timed out is not, until its reply", async () => {
+  const kms = await tab();
+  enclave.held.add("vault.create");
+  const stop = new AbortController();
+  const busy = outcome(kms.call("vault.create", DEVICE, { signal: stop.signal }));
+  await turns();
+  session().reply({ id: session().posted.at(-1).id, error: BUSY });
+  await turns();
+  stop.abort();
+  assert.equal(await busy, "cancelled");
+  await turns();
+  assert.deepEqual([record().begun, record().ended], [1, 1]);
+
+  const late = outcome(kms.call("vault.create", DEVICE));
+  await turns();
+  clock.pass(1000);
+  assert.equal(await late, "timeout");
+  await turns();
+  assert.deepEqual([record().begun, record().ended], [2, 1]);
+  const posted = session().posted.findLast(({ method }) => method === "vault.create");
+  session().reply({ id: posted.id, error: { code: "exists", message: "" } });
+  await turns();
+  assert.deepEqual([record().begun, record().ended], [2, 2]);
+});
+
+test("a creation that timed out and was done all the same is marked", async () => {
+  const kms = await tab();
+  enclave.held.add("vault.create");
+  const late = outcome(kms.call("vault.create", DEVICE));
+  await turns();
+  clock.pass(1000);
+  assert.equal(await late, "timeout");
+  answer("vault.create");
+  await turns();
+  assert.equal(record().marker, true);
+});
+
+test("two tabs destroy at once, and one of them makes a new vault before the other hears of it", async () => {
+  const [a, b] = [await tab(), await tab()];
+  await a.call("vault.create", DEVICE);
+  const [ofA] = enclave.sessions;
+  enclave.held.add("vault.destroy");
+  const slow = a.call("vault.destroy", {});
+  await turns();
+  enclave.held.clear();
+  await b.call("vault.destroy", {});
+  await b.call("vault.create", DEVICE);
+  ofA.reply({ id: ofA.posted.at(-1).id, result: {} }); // it wiped what b wiped as well
+  await slow;
+  await turns();
+  assert.equal(String(record().share), enclave.vault.share);
+  assert.equal(record().marker, true);
+});
+
+test("a tab whose worker has an old share or marker does not call another tab's vault lost", async () => {
+  const [a, b] = [await tab(), await tab()];
+  await a.call("vault.create", DEVICE);
+  const c = await tab(); // launched with the marker
+  await a.call("vault.destroy", {});
+  assert.equal((await c.call("vault.status", {})).state, "absent");
+  await a.call("vault.create", DEVICE);
+  assert.equal((await b.call("vault.status", {})).state, "unlocked");
+  assert.equal((await c.call("vault.status", {})).state, "unlocked");
+});
+
+test("loss stays loss: one more status, and no launch without end", async () => {
+  const a = await tab();
+  await a.call("vault.create", DEVICE);
+  enclave.vault = null; // evicted
+  const launches = enclave.sessions.length;
+  assert.deepEqual(await a.call("vault.status", {}), { state: "lost", reason: "marker-without-vault" });
+  assert.deepEqual(await a.call("vault.status", {}), { state: "lost", reason: "marker-without-vault" });
+  assert.ok(enclave.sessions.length <= launches + 1);
+  assert.equal(await outcome(a.call("vault.create", DEVICE)), "not_found");
+});
+
+test("a worker that does not know of a vault made elsewhere sets none up in silence", async () => {
+  const [a, b] = [await tab(), await tab()];
+  await a.call("vault.create", DEVICE);
+  enclave.vault = null; // evicted
+  assert.equal(await outcome(b.call("vault.create", DEVICE)), "not_found");
+  assert.equal(record().marker, true);
+});
+
+test("destroying asks about the vault that is there, with the right share", async () => {
+  const [a, b] = [await tab(), await tab()];
+  await a.call("vault.create", DEVICE);
+  await a.call("vault.destroy", {});
+  await a.call("vault.create", DEVICE);
+  const before = enclave.sessions.length;
+  await b.call("vault.destroy", {});
+  assert.equal(enclave.sessions.length, before + 1);
+  assert.deepEqual([record().share, record().marker], [null, false]);
+});
+
+test("bad arguments", async () => {
+  const kms = await tab();
+  for (const timeoutMs of [0, -1, NaN, Infinity, 2 ** 31, "5"]) await assert.rejects(kms.call("keys.list", {}, { timeoutMs }), { code: "invalid_request" });
+  await assert.rejects(kms.call(5, {}), { code: "invalid_request" });
+});

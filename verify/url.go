@@ -1,0 +1,306 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kms-enclave/kms-enclave/release"
+)
+
+// ErrTarget means that an address is not that of an enclave.
+var ErrTarget = errors.New("not the address of an enclave")
+
+var pageForm = regexp.MustCompile(`\A/(r/[0-9a-f]{32}/(kms\.html)?)?\z`)
+
+// CheckTarget returns an error unless target is the URL of a release: of its
+// page, of its directory, or of an origin, which means its newest release.
+// http is for loopback addresses.
+func CheckTarget(target string) (*url.URL, error) {
+	u, err := url.Parse(target)
+	if err != nil || u.Host == "" {
+		return nil, fmt.Errorf("%w: got %q, wanted https://HOST/r/HEX/kms.html, or https://HOST for its newest release", ErrTarget, target)
+	}
+	if u.Path == "" {
+		u.Path = "/"
+	}
+	switch {
+	case u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())):
+		return nil, fmt.Errorf("%w: got %q, wanted https (http on loopback only)", ErrTarget, target)
+	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || !pageForm.MatchString(u.Path):
+		return nil, fmt.Errorf("%w: got %q, wanted https://HOST/r/HEX/kms.html with 32 hex digits and nothing after it", ErrTarget, target)
+	}
+	return u, nil
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
+}
+
+// URL verifies what a host serves. The error is about target only.
+func URL(ctx context.Context, target string, o Options) (Report, error) {
+	u, err := CheckTarget(target)
+	if err != nil {
+		return Report{}, err
+	}
+	r := newRun(target, o)
+	h := &host{origin: u.Scheme + "://" + u.Host, client: newClient()}
+	defer h.client.CloseIdleConnections()
+	m, contents, err := r.verifyHost(ctx, h, u.Path)
+	r.report.Requests = h.requests
+	if err == nil {
+		err = r.rebuild(ctx, m, contents)
+	}
+	return r.end(err), nil
+}
+
+// verifyHost compares everything that a host serves of a release, in the time
+// that the options give it, and returns the release's files.
+func (r *run) verifyHost(ctx context.Context, h *host, at string) (m release.Manifest, contents map[string][]byte, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, r.Timeout, &unchecked{fmt.Errorf("the host did not answer everything within %v", r.Timeout)})
+	defer cancel()
+	defer func() {
+		if err != nil && ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+	}()
+	r.Progress("reading the manifest")
+	m, text, err := r.hostManifest(ctx, h, at)
+	if err != nil {
+		return m, nil, err
+	}
+	r.found(m)
+	if err := r.checkMeasurement(m.Release.Path+release.ManifestName, m); err != nil {
+		return m, nil, err
+	}
+	if origin := m.Deployment.Origin; origin != "" && origin != h.origin {
+		r.note("The manifest is of a deployment at %s, and was asked for at %s.", origin, h.origin)
+	}
+	r.Progress("asking for every file, in every shape")
+	if contents, err = r.compareHost(ctx, h, m, text); err != nil {
+		return m, nil, err
+	}
+	if err := checkLoader(m.Release.Path+m.Release.Files[1].Name, m, contents[m.Release.Files[1].Name], contents[m.Release.Files[0].Name]); err != nil {
+		return m, nil, err
+	}
+	r.proved("The host serves every file of the release byte for byte as its manifest says, with exactly its headers, however it was asked (%d requests in %d shapes).", h.requests, len(shapes()))
+	r.proved("The loader has the measurement that apps pin, and names the hash of the module; the page starts that loader and nothing else.")
+	r.notProved("What the host serves to others: it may know this program by its address or its connection, and can change its answer at any time.")
+	for _, extra := range h.extra() {
+		r.note("The host also sends the header %q.", extra)
+	}
+	return m, contents, nil
+}
+
+// hostManifest finds the manifest of the release at a path of the host.
+func (r *run) hostManifest(ctx context.Context, h *host, at string) (release.Manifest, []byte, error) {
+	at = strings.TrimSuffix(at, "kms.html")
+	a, err := h.ask(ctx, shapes()[0], at+release.ManifestName, "", release.MaxManifest)
+	if err != nil {
+		return release.Manifest{}, nil, err
+	}
+	m, err := parse(a.file, a.shape, a.content)
+	if err != nil {
+		return m, nil, err
+	}
+	if at != "/" && m.Release.Path != at {
+		return m, nil, &Difference{File: a.file, What: "path", Got: m.Release.Path, Want: at}
+	}
+	return m, a.content, nil
+}
+
+// atOnce bounds how many requests are under way.
+const atOnce = 4
+
+// compareHost asks for every file in every shape, and returns the files.
+func (r *run) compareHost(ctx context.Context, h *host, m release.Manifest, manifest []byte) (map[string][]byte, error) {
+	files := slices.Clone(m.Release.Files)
+	files = append(files, release.FileInfo{Name: release.ManifestName, SHA384: release.Integrity(manifest), Size: len(manifest)})
+	var mu sync.Mutex
+	contents := map[string][]byte{}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
+	app := embedder(m.Deployment.FrameAncestors)
+	for _, s := range shapes() {
+		for _, f := range files {
+			if !s.covers(f.Name) {
+				continue
+			}
+			group.Go(func() error {
+				a, err := h.ask(ctx, s, m.Release.Path+f.Name, app, f.Size)
+				if err != nil {
+					return err
+				}
+				if err := h.compareHeaders(a, m.Deployment.Headers[f.Name]); err != nil {
+					return err
+				}
+				if err := compareFile(a.file, a.shape, a.content, f); err != nil {
+					return err
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				contents[f.Name] = a.content
+				return nil
+			})
+		}
+	}
+	return contents, group.Wait()
+}
+
+// host is where requests go.
+type host struct {
+	origin string
+	client *http.Client
+
+	mu       sync.Mutex
+	requests int
+	others   map[string]bool // headers that are not the manifest's
+}
+
+// answer is what a host answered with status 200.
+type answer struct {
+	file, shape string
+	header      http.Header
+	content     []byte // decoded
+}
+
+// Bounds of one answer.
+const (
+	headerTimeout  = 10 * time.Second // until its headers have come
+	maxHeaderBytes = 64 << 10
+)
+
+// newClient returns a client that follows nothing and sends nothing of its own.
+func newClient() *http.Client {
+	return &http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			DialContext:            (&net.Dialer{Timeout: headerTimeout}).DialContext,
+			TLSHandshakeTimeout:    headerTimeout,
+			ResponseHeaderTimeout:  headerTimeout,
+			MaxResponseHeaderBytes: maxHeaderBytes,
+			DisableCompression:     true, // the shapes say what they accept
+			ForceAttemptHTTP2:      true,
+			MaxConnsPerHost:        atOnce,
+			Proxy:                  http.ProxyFromEnvironment,
+		},
+	}
+}
+
+// ask asks for one file. It reads no more than limit bytes, and one to notice more.
+func (h *host) ask(ctx context.Context, s shape, file, app string, limit int) (answer, error) {
+	a := answer{file: file, shape: s.name}
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, h.origin+file, nil)
+	if err != nil {
+		return a, uncheckedf("%w", err)
+	}
+	q.Header = s.header(file, app)
+	h.mu.Lock()
+	h.requests++
+	h.mu.Unlock()
+	response, err := h.client.Do(q)
+	if err != nil {
+		return a, uncheckedf("%s, asked for %s: %w", file, s.name, withoutURL(err))
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		got := fmt.Sprintf("%d", response.StatusCode)
+		if to := response.Header.Get("Location"); to != "" {
+			got += fmt.Sprintf(" to %q", clip(to))
+		}
+		return a, &Difference{File: file, Shape: s.name, What: "status", Got: got, Want: "200, for a file that the manifest lists"}
+	}
+	a.header = response.Header
+	a.content, err = readDecoded(strings.ToLower(response.Header.Get("Content-Encoding")), response.Body, limit)
+	switch {
+	case ctx.Err() != nil:
+		return a, &unchecked{context.Cause(ctx)}
+	case err != nil && !errors.Is(err, io.EOF):
+		return a, &Difference{File: file, Shape: s.name, What: "body", Got: fmt.Sprintf("%q after %d bytes", clip(err.Error()), len(a.content)), Want: fmt.Sprintf("%d bytes", limit)}
+	}
+	return a, nil
+}
+
+func withoutURL(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return e.Err
+	}
+	return err
+}
+
+// clip shortens what a host sent, for people to look at.
+func clip(s string) string { return s[:min(len(s), 200)] }
+
+// neverSent are headers that would change what a browser does with a release.
+// None of them belongs to one.
+var neverSent = []string{
+	"Content-Security-Policy-Report-Only", "Reporting-Endpoints", "Report-To", "Nel", "Refresh", "Location", "Link", "Set-Cookie",
+	"Clear-Site-Data", "Sourcemap", "X-Sourcemap", "Service-Worker-Allowed", "Access-Control-Allow-Credentials", "Content-Disposition",
+	"Cross-Origin-Embedder-Policy-Report-Only", "Cross-Origin-Opener-Policy-Report-Only", "Permissions-Policy-Report-Only", "Document-Policy",
+	"Document-Policy-Report-Only", "Require-Document-Policy", "Speculation-Rules", "Supports-Loading-Mode", "Allow-Csp-From", "Integrity-Policy",
+	"X-Frame-Options", "Activate-Storage-Access", "Critical-Ch", "Accept-Ch", "Origin-Trial", "Use-As-Dictionary", "No-Vary-Search", "X-Dns-Prefetch-Control",
+}
+
+// ordinary are headers of transport and caches.
+var ordinary = []string{
+	"Date", "Server", "Etag", "Last-Modified", "Content-Length", "Content-Encoding", "Transfer-Encoding", "Vary", "Accept-Ranges", "Connection",
+	"Keep-Alive", "Age", "Via", "Strict-Transport-Security", "Alt-Svc", "X-Cache", "Expires",
+}
+
+// compareHeaders returns a difference unless the headers are exactly those of
+// the manifest, each once, and none that changes what a browser does.
+func (h *host) compareHeaders(a answer, want release.Headers) error {
+	for name, value := range want {
+		got := a.header.Values(name)
+		if len(got) != 1 || got[0] != value {
+			return &Difference{File: a.file, Shape: a.shape, What: "header " + name, Got: fmt.Sprintf("%q", got), Want: fmt.Sprintf("%q", value)}
+		}
+	}
+	for name, values := range a.header {
+		if slices.Contains(neverSent, name) {
+			return &Difference{File: a.file, Shape: a.shape, What: "header " + name, Got: fmt.Sprintf("%q", clip(strings.Join(values, ", "))), Want: "none"}
+		}
+		if _, ok := want[headerName(want, name)]; !ok && !slices.Contains(ordinary, name) {
+			h.mu.Lock()
+			if h.others == nil {
+				h.others = map[string]bool{}
+			}
+			if len(h.others) < 20 {
+				h.others[clip(name)] = true
+			}
+			h.mu.Unlock()
+		}
+	}
+	return nil
+}
+
+// headerName returns the name that want spells like name.
+func headerName(want release.Headers, name string) string {
+	for other := range want {
+		if strings.EqualFold(other, name) {
+			return other
+		}
+	}
+	return ""
+}
+
+func (h *host) extra() []string {
+	var names []string
+	for name := range h.others {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
