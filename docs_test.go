@@ -1,11 +1,18 @@
 package kmsenclave
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/kms-enclave/kms-enclave/api"
 )
 
 // reference is how the threat model names a test: `file#name`.
@@ -27,15 +34,70 @@ func TestThreatModelNamesTests(t *testing.T) {
 			}
 		}
 		for _, r := range found {
-			source, err := os.ReadFile(r[1])
-			if err != nil || !strings.Contains(string(source), r[2]) {
-				t.Errorf("%s has no %q (%v)", r[1], r[2], err)
+			if names := testNames(t, r[1]); !slices.ContainsFunc(names, func(name string) bool { return name == r[2] || isScript(r[1]) && strings.Contains(name, r[2]) }) {
+				t.Errorf("%s has no test %q, it has %q", r[1], r[2], names)
 			}
 		}
 	}
 	if promises < 50 {
 		t.Errorf("%d promises found; the page is not read as it should be", promises)
 	}
+}
+
+func isScript(file string) bool { return !strings.HasSuffix(file, ".go") }
+
+// scriptTest is how a test in JavaScript begins. Its name can be long: the threat
+// model may quote a part of it.
+var scriptTest = regexp.MustCompile("(?m)^\\s*(?:if \\(.*\\) )?(?:it|test)\\((?:\"((?:[^\"\\\\]|\\\\.)+)\"|`([^`]+)`)")
+
+// testNames returns the names of the tests in a file: functions that go test runs,
+// the rows of a table of tests, or what node --test runs.
+func testNames(t *testing.T, file string) (names []string) {
+	t.Helper()
+	source, err := os.ReadFile(file)
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	if isScript(file) {
+		for _, found := range scriptTest.FindAllStringSubmatch(string(source), -1) {
+			names = append(names, found[1]+found[2])
+		}
+		return names
+	}
+	parsed, err := parser.ParseFile(token.NewFileSet(), file, source, 0)
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	if !strings.HasSuffix(file, "_test.go") {
+		return rowNames(parsed)
+	}
+	for _, d := range parsed.Decls {
+		if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && goTest.MatchString(f.Name.Name) {
+			names = append(names, f.Name.Name)
+		}
+	}
+	return names
+}
+
+var goTest = regexp.MustCompile(`^(Test|Benchmark|Fuzz)[A-Z0-9]`)
+
+// rowNames returns each X of rows {"X", testX}.
+func rowNames(file *ast.File) (names []string) {
+	ast.Inspect(file, func(n ast.Node) bool {
+		row, ok := n.(*ast.CompositeLit)
+		if !ok || len(row.Elts) != 2 {
+			return true
+		}
+		text, isText := row.Elts[0].(*ast.BasicLit)
+		run, isName := row.Elts[1].(*ast.Ident)
+		if isText && isName && text.Value == strconv.Quote(strings.TrimPrefix(run.Name, "test")) {
+			names = append(names, strings.Trim(text.Value, `"`))
+		}
+		return true
+	})
+	return names
 }
 
 // link is a link of Markdown to something in the repository.
@@ -62,5 +124,29 @@ func TestLinks(t *testing.T) {
 	}
 	if links == 0 {
 		t.Error("no link found")
+	}
+}
+
+// errorRow is a row of the table of errors in docs/protocol.md.
+var errorRow = regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| [^|]+ \\| (not done|unknown)[^|]*\\|$")
+
+// TestErrorTable: every code of the contract is explained, in its order, and what
+// the SDK may always repeat was not done.
+func TestErrorTable(t *testing.T) {
+	text, err := os.ReadFile("docs/protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "\n## 6. Errors\n")
+	var codes []api.Code
+	for _, row := range errorRow.FindAllStringSubmatch(table, -1) {
+		code := api.Code(row[1])
+		codes = append(codes, code)
+		if repeated := code == api.Busy || code == api.Conflict; repeated && row[2] != "not done" {
+			t.Errorf("%s is repeated by the SDK, but its outcome is %s", code, row[2])
+		}
+	}
+	if !slices.Equal(codes, api.Codes) {
+		t.Errorf("the table explains %v\nthe contract has %v", codes, api.Codes)
 	}
 }

@@ -67,6 +67,34 @@ func TestImports(t *testing.T) {
 	}
 }
 
+// TestImportPicture: CONTRIBUTING.md shows the list that is enforced.
+func TestImportPicture(t *testing.T) {
+	text, err := os.ReadFile("CONTRIBUTING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "## Who may import whom")
+	_, block, _ := strings.Cut(section, "```\n")
+	block, _, _ = strings.Cut(block, "```")
+	shown := map[string]bool{}
+	for line := range strings.Lines(block) {
+		dir, list, _ := strings.Cut(strings.TrimSpace(line), " ")
+		shown[dir] = true
+		want := strings.Join(mayImport[dir], ", ")
+		if want == "" {
+			want = "nothing"
+		}
+		if strings.TrimSpace(list) != want {
+			t.Errorf("CONTRIBUTING.md lets %s import %s; the list here says %s", dir, strings.TrimSpace(list), want)
+		}
+	}
+	for dir := range mayImport {
+		if !shown[dir] {
+			t.Errorf("CONTRIBUTING.md does not show %s", dir)
+		}
+	}
+}
+
 func checkImport(t *testing.T, file, dir, path string) {
 	ours, isOurs := strings.CutPrefix(path, module)
 	allowed, inside := mayImport[dir]

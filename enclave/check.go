@@ -66,11 +66,11 @@ func (c check) run(v reflect.Value) *api.Error {
 			return invalid(c.member, "not a key id: 43 characters of base64url wanted")
 		}
 	case "enum":
-		if !contains(c.oneOf, f.String()) {
+		if !slices.Contains(c.oneOf, f.String()) {
 			return invalid(c.member, "%s wanted", strings.Join(c.oneOf, " or "))
 		}
 	case "bytes":
-		if !contains(c.oneOf, strconv.Itoa(f.Len())) {
+		if !slices.Contains(c.oneOf, strconv.Itoa(f.Len())) {
 			return invalid(c.member, "%d bytes, %s wanted", f.Len(), strings.Join(c.oneOf, " or "))
 		}
 	case "chars":
@@ -95,10 +95,6 @@ func (c check) runMax(f reflect.Value) *api.Error {
 		return invalid(c.member, "%d bytes, at most %d allowed", f.Len(), c.n)
 	}
 	return nil
-}
-
-func contains(list []string, s string) bool {
-	return slices.Contains(list, s)
 }
 
 // isKID reports whether s looks like an RFC 7638 thumbprint.

@@ -22,7 +22,8 @@ import (
 	"github.com/kms-enclave/kms-enclave/vault"
 )
 
-// machineTime bounds what a call may take, time in dialogs not counted.
+// machineTime bounds what a call may take, waiting for others included: once
+// before its dialog, if it has one, and once after it.
 const machineTime = 30 * time.Second
 
 // Causes of an ended call.
@@ -53,11 +54,11 @@ type Enclave struct {
 func New(ctx context.Context, cfg Config) *Enclave {
 	e := &Enclave{cfg: cfg, pending: map[int64]context.CancelCauseFunc{}}
 	e.ctx, e.stop = context.WithCancelCause(ctx)
-	e.vaults = &vault.Manager{
+	e.vaults = vault.NewManager(vault.ManagerConfig{
 		Engine: cfg.Engine, Rand: cfg.Rand, Now: cfg.Now,
 		Device: cfg.Device, Session: cfg.Session,
 		ID: vault.ID(cfg.Origin, cfg.Account), Share: cfg.Share, Marker: cfg.Marker,
-	}
+	})
 	e.refusals.init(e)
 	e.crew = newCrew(e.receive)
 	e.crew.start(e.ctx)
@@ -84,6 +85,7 @@ func (e *Enclave) Close() {
 	e.stop(errClosed)
 	e.crew.running.Wait()
 	e.running.Wait()
+	e.refusals.last()
 	e.vaults.Close()
 }
 
@@ -161,6 +163,8 @@ type call struct {
 	id    int64
 	row   *Row
 	vault *vault.Vault // if the row's Auth is Session
+
+	anchor []byte // of the vault that the user was asked about
 }
 
 // outcome is what a handler decided. For an audited row, Apply and the leaf
@@ -180,7 +184,7 @@ func (e *Enclave) serve(ctx context.Context, r api.Request) (answer []byte) {
 	defer func() {
 		if p := recover(); p != nil {
 			// What a defect says may contain anything, so it is not passed on.
-			answer = fail(errorf(api.Internal, "the enclave has a defect in %s; the vault is as it was", r.Method))
+			answer = fail(errorf(api.Internal, "the enclave has a defect in %s"+unknown, r.Method))
 		}
 	}()
 	row := byMethod[r.Method]
@@ -206,17 +210,23 @@ func (e *Enclave) serve(ctx context.Context, r api.Request) (answer []byte) {
 
 // dispatch authorises, asks, handles and commits.
 func (c *call) dispatch(params any) ([]byte, error) {
+	whole := c.ctx
+	stop := c.bound(whole)
+	defer func() { stop() }()
 	if err := c.authorise(); err != nil {
 		return nil, err
 	}
 	if c.row.ask != nil {
-		if err := c.row.ask(c); err != nil {
+		show, err := c.row.ask(c)
+		if err != nil {
 			return nil, err
 		}
+		stop() // the user takes the time it takes
+		if err := show(whole); err != nil {
+			return nil, err
+		}
+		stop = c.bound(whole)
 	}
-	machine, cancel := c.deadlines.WithTimeout(c.ctx, machineTime, errTimeout)
-	defer cancel()
-	c.ctx = machine
 	out, err := c.row.handle(c, params)
 	var answer []byte
 	switch {
@@ -226,10 +236,16 @@ func (c *call) dispatch(params any) ([]byte, error) {
 	default:
 		answer = c.encode(out)
 	}
-	if errors.Is(err, ledger.ErrGone) || errors.Is(err, ledger.ErrReplaced) || errors.Is(err, ledger.ErrClosed) {
-		c.vaults.Forget(c.vault)
+	if ledger.IsOver(err) {
+		c.vaults.Forget(c.ctx, c.vault)
 	}
 	return answer, err
+}
+
+// bound gives the call machine time, from now on.
+func (c *call) bound(whole context.Context) (stop context.CancelFunc) {
+	c.ctx, stop = c.deadlines.WithTimeout(whole, machineTime, errTimeout)
+	return stop
 }
 
 func (c *call) authorise() (err error) {
@@ -241,7 +257,7 @@ func (c *call) authorise() (err error) {
 		return err
 	case AnyVault:
 		report, err := c.vaults.Report(c.ctx)
-		if err == nil && report.State == "absent" {
+		if err == nil && report.State == vault.Absent {
 			return vault.ErrAbsent
 		}
 		if _, damaged := errors.AsType[*ledger.IntegrityError](err); damaged || errors.Is(err, store.ErrHandleLost) {

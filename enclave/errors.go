@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/kms-enclave/kms-enclave/api"
 	"github.com/kms-enclave/kms-enclave/keyengine"
@@ -19,6 +20,10 @@ func errorf(code api.Code, format string, args ...any) *api.Error {
 	return &api.Error{Code: code, Message: fmt.Sprintf(format, args...), Retryable: code.Retryable()}
 }
 
+// unknown ends the message of an error that leaves open what has become of the
+// call. docs/protocol.md says which codes do.
+const unknown = "; it may have happened: look before you repeat it"
+
 // words says for each error of the inner packages what an app is told. The
 // first that matches counts.
 var words = []struct {
@@ -26,11 +31,11 @@ var words = []struct {
 	code    api.Code
 	message string
 }{
-	{errCancelled, api.Cancelled, "the app called it off"},
-	{errTimeout, api.Timeout, "the browser did not answer in time; it may have happened: look before you repeat it"},
-	{ledger.ErrTimeout, api.Timeout, "storage did not answer in time; it may have happened: look before you repeat it"},
-	{errClosed, api.Interrupted, "the enclave is closing"},
-	{ledger.ErrClosed, api.Conflict, "the vault was closed meanwhile, nothing was done; try again"},
+	{errCancelled, api.Cancelled, "the app called it off" + unknown},
+	{errTimeout, api.Timeout, "the browser did not answer in time" + unknown},
+	{ledger.ErrTimeout, api.Timeout, "storage did not answer in time" + unknown},
+	{errClosed, api.Interrupted, "the enclave is closing" + unknown},
+	{ledger.ErrClosed, api.Interrupted, "the vault was closed meanwhile" + unknown},
 	{prompt.ErrCancelled, api.Cancelled, "the user said no"},
 	{prompt.ErrExpired, api.Expired, "nobody answered the dialog; ask again when the user is there"},
 	{prompt.ErrBusy, api.Denied, "another dialog of this vault is open; wait for its answer"},
@@ -40,7 +45,7 @@ var words = []struct {
 	{vault.ErrNoKey, api.NotFound, "there is no key with this kid; keys.list tells which there are"},
 	{vault.ErrInactive, api.Denied, "the key is retired or revoked and signs no more; use an active one"},
 	{vault.ErrKeyExists, api.Exists, "a key with this kid exists already"},
-	{vault.ErrManyKeys, api.QuotaExceeded, "the vault is full; it holds 10000 keys"},
+	{vault.ErrManyKeys, api.QuotaExceeded, "the vault is full; it holds " + strconv.Itoa(api.MaxKeys) + " keys"},
 	{ledger.ErrQuota, api.QuotaExceeded, "too many operations on this vault; the allowance refills by ten a second"},
 	{ledger.ErrGone, api.NotFound, "the vault is gone; it was destroyed in another tab, or its storage was cleared"},
 	{ledger.ErrReplaced, api.Conflict, "the vault was changed in another tab, nothing was done; try again"},
@@ -51,8 +56,8 @@ var words = []struct {
 	{store.ErrUnavailable, api.StorageUnavailable, "the browser refuses to store (private window, blocked third-party storage, or cleared while in use); allow it or use persistence \"session\""},
 	{keyengine.ErrUnsupported, api.Unsupported, "this browser cannot do it: it lacks the algorithm (enclave.info tells which it has), or the data is too long for it"},
 	{keyengine.ErrPublicKey, api.InvalidRequest, "member /params/publicKey: not a valid public key, or one of small order"},
-	{context.DeadlineExceeded, api.Timeout, "it took too long; it may have happened: look before you repeat it"},
-	{context.Canceled, api.Interrupted, "the enclave is closing"},
+	{context.DeadlineExceeded, api.Timeout, "it took too long" + unknown},
+	{context.Canceled, api.Interrupted, "the enclave is closing" + unknown},
 }
 
 // toError turns any error into what the app is told about it.
@@ -71,7 +76,7 @@ func toError(err error) *api.Error {
 			return withMember(errorf(w.code, "%s", w.message))
 		}
 	}
-	return errorf(api.Internal, "the enclave met an error that it has no name for; the vault is as it was")
+	return errorf(api.Internal, "the enclave met an error that it has no name for"+unknown)
 }
 
 func withMember(e *api.Error) *api.Error {
@@ -87,6 +92,6 @@ func lostError(lost *vault.LostError) *api.Error {
 		message = "the vault is lost: the share that opens it is missing in the app"
 	}
 	e := errorf(api.NotFound, "%s; vault.destroy clears what is left, then vault.create makes a new one", message)
-	e.Details = map[string]string{"state": "lost", "reason": lost.Reason}
+	e.Details = map[string]string{"state": vault.Lost, "reason": lost.Reason}
 	return e
 }

@@ -13,6 +13,23 @@ import (
 // logPage is how many leaves are read in one go.
 const logPage = 500
 
+// maxPage bounds the leaves of one reply in bytes. A leaf holds no control
+// characters, so JSON text at most doubles it, and twice this and one leaf is well
+// below api.MaxMessage.
+const maxPage = 256 << 10
+
+// fitting returns as many of the leaves, from the first, as one reply has room
+// for: one at least, so that whoever pages through the log gets to its end.
+func fitting(leaves [][]byte) [][]byte {
+	size := 0
+	for i := range leaves {
+		if size += len(leaves[i]); size > maxPage && i > 0 {
+			return leaves[:i]
+		}
+	}
+	return leaves
+}
+
 // auditHead needs no unlocked vault: the ledger key works while it is locked.
 func auditHead(c *call, _ *api.None) (out outcome, err error) {
 	if c.vault, err = c.vaults.Current(c.ctx); err != nil {
@@ -31,7 +48,10 @@ func (c *call) head() (size uint64, root [32]byte, err error) {
 		size, root = tx.Size(), tx.Head()
 		return nil
 	})
-	return size, root, err
+	if err != nil {
+		return 0, [32]byte{}, err // they may be about to be written
+	}
+	return size, root, nil
 }
 
 func auditEntries(c *call, p *api.EntriesParams) (outcome, error) {
@@ -49,6 +69,7 @@ func auditEntries(c *call, p *api.EntriesParams) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
+	leaves = fitting(leaves)
 	page := api.Entries{Size: size, Entries: make([]api.Entry, len(leaves))}
 	for i, leaf := range leaves {
 		e, err := audit.ParseEntry(leaf)
@@ -114,7 +135,10 @@ func (c *call) page(from, size uint64) (leaves [][]byte, err error) {
 		leaves, err = tx.Log(from, int(min(logPage, size-from)))
 		return err
 	})
-	return leaves, err
+	if err != nil {
+		return nil, err
+	}
+	return leaves, nil
 }
 
 // auditExport writes the audit file in pages. The first one fixes the size and
@@ -135,6 +159,7 @@ func auditExport(c *call, p *api.ExportParams) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
+	leaves = fitting(leaves)
 	text, err := audit.AppendEntries(nil, leaves)
 	return outcome{Result: exportPage(text, from+uint64(len(leaves)), size)}, err
 }

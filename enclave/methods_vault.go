@@ -1,6 +1,7 @@
 package enclave
 
 import (
+	"context"
 	"errors"
 
 	"github.com/kms-enclave/kms-enclave/api"
@@ -12,13 +13,6 @@ import (
 
 func vaultStatus(c *call, _ *api.None) (outcome, error) {
 	report, err := c.vaults.Report(c.ctx)
-	if errors.Is(err, ledger.ErrGone) || errors.Is(err, ledger.ErrReplaced) || errors.Is(err, ledger.ErrClosed) {
-		// Another tab destroyed the vault since this one looked: look again.
-		if v, current := c.vaults.Current(c.ctx); current == nil {
-			c.vaults.Forget(v)
-		}
-		report, err = c.vaults.Report(c.ctx)
-	}
 	if err != nil {
 		return outcome{}, err
 	}
@@ -37,10 +31,10 @@ func statusOf(r vault.Report) api.Status {
 }
 
 func vaultCreate(c *call, p *api.CreateVaultParams) (outcome, error) {
-	if p.Lock != "none" {
+	if p.Lock != vault.LockNone {
 		return outcome{}, errorf(api.Unsupported, "lock %q: this release makes vaults with lock \"none\" only", p.Lock)
 	}
-	err := c.vaults.Create(c.ctx, p.Persistence, p.Lock, audit.Entry{
+	report, err := c.vaults.Create(c.ctx, p.Persistence, audit.Entry{
 		Method: c.row.Method, Origin: c.cfg.Origin, Outcome: "ok",
 		Details: map[string]string{"persistence": p.Persistence, "lock": p.Lock},
 	})
@@ -48,30 +42,33 @@ func vaultCreate(c *call, p *api.CreateVaultParams) (outcome, error) {
 		return outcome{}, err
 	}
 	c.notify("unlocked", nil)
-	return vaultStatus(c, &api.None{})
+	return outcome{Result: statusOf(report)}, nil
 }
 
-// askDestroy shows what would be deleted. A vault whose storage is damaged can
-// be destroyed, too: that is the way out.
-func askDestroy(c *call) error {
-	request := prompt.Destroy{Origin: c.cfg.Origin, Account: c.cfg.Account, State: "unreadable", Keys: -1}
+// askDestroy shows what would be deleted, and remembers which vault that is. A
+// vault whose storage is damaged can be destroyed, too: that is the way out.
+func askDestroy(c *call) (show func(context.Context) error, err error) {
+	if c.anchor, err = c.vaults.Anchor(c.ctx); err != nil {
+		return nil, err
+	}
+	request := prompt.Destroy{Origin: c.cfg.Origin, Account: c.cfg.Account, State: prompt.Unreadable, Keys: -1}
 	report, err := c.vaults.Report(c.ctx)
 	if _, damaged := errors.AsType[*ledger.IntegrityError](err); damaged {
-		request.State = "damaged"
+		request.State = prompt.Damaged
 	}
 	if err == nil {
 		request.State, request.Reason = report.State, report.Reason
-		if report.State == "unlocked" {
+		if report.State == vault.Unlocked {
 			request.Keys = report.Keys
 		}
 	}
-	return c.cfg.Prompter.Destroy(c.ctx, request)
+	return func(ctx context.Context) error { return c.cfg.Prompter.Destroy(ctx, request) }, nil
 }
 
 func vaultDestroy(c *call, _ *api.None) (outcome, error) {
-	if err := c.vaults.Destroy(c.ctx); err != nil {
+	if err := c.vaults.Destroy(c.ctx, c.anchor); err != nil {
 		return outcome{}, err
 	}
-	c.notify("locked", map[string]string{"state": "absent"})
+	c.notify("locked", map[string]string{"state": vault.Absent})
 	return outcome{Result: api.None{}}, nil
 }

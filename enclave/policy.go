@@ -1,6 +1,7 @@
 package enclave
 
 import (
+	"context"
 	"reflect"
 
 	"github.com/kms-enclave/kms-enclave/api"
@@ -42,7 +43,7 @@ type Row struct {
 
 	params reflect.Type
 	decode func(raw []byte) (any, *api.Error)
-	ask    func(*call) error // the dialog of Fresh and Confirm
+	ask    func(*call) (show func(context.Context) error, err error) // the dialog of Fresh and Confirm
 	handle func(*call, any) (outcome, error)
 }
 

@@ -1,6 +1,7 @@
 package enclave
 
 import (
+	"context"
 	"strconv"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ import (
 // refusalInterval, one leaf per method and code.
 const (
 	refusalInterval = time.Minute
+	refusalsLast    = time.Second // for writing them when the enclave closes
 	maxRefusalKinds = 64
 )
 
@@ -66,22 +68,32 @@ func (r *refusals) note(row *Row, code api.Code) {
 	r.enclave.running.Go(func() { r.flush(wait) })
 }
 
-// flush writes what was counted. Without an unlocked vault there is no log to
-// write to, and the counts are dropped.
+// flush writes what was counted, after a while.
 func (r *refusals) flush(wait time.Duration) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		r.write(r.enclave.ctx, machineTime)
 	case <-r.enclave.ctx.Done():
-		return
 	}
+}
+
+// last writes what is left when the enclave closes. A page that goes away gives
+// no time for it: see docs/threat-model.md.
+func (r *refusals) last() { r.write(context.Background(), refusalsLast) }
+
+// write writes the counts. Without an unlocked vault there is no log to write to,
+// and they are dropped.
+func (r *refusals) write(ctx context.Context, most time.Duration) {
 	r.mu.Lock()
 	counts := r.counts
 	r.counts, r.waiting, r.flushed = map[refusal]int{}, false, true
 	r.mu.Unlock()
-
-	ctx, cancel := r.enclave.deadlines.WithTimeout(r.enclave.ctx, machineTime, errTimeout)
+	if len(counts) == 0 {
+		return
+	}
+	ctx, cancel := r.enclave.deadlines.WithTimeout(ctx, most, errTimeout)
 	defer cancel()
 	v, err := r.enclave.vaults.Current(ctx)
 	if err != nil {
@@ -89,7 +101,7 @@ func (r *refusals) flush(wait time.Duration) {
 	}
 	for key, n := range counts {
 		// A refusal that cannot be written must not fail anybody's call.
-		_ = v.Ledger.Submit(ctx, ledger.Op{Entry: audit.Entry{
+		_ = v.Ledger.Submit(ctx, ledger.Op{Reserved: true, Entry: audit.Entry{
 			Method: key.method, Origin: r.enclave.cfg.Origin, Outcome: string(key.code),
 			Details: map[string]string{"count": strconv.Itoa(n)},
 		}})

@@ -91,7 +91,8 @@ type Generated struct {
 
 // Signing is a signature on its way. Exactly one of its methods must be called, once.
 type Signing interface {
-	// Wait returns the signature, or ctx's cause if that is done first.
+	// Wait returns the signature, if it is made even when ctx is done, or ctx's
+	// cause if that is done first.
 	Wait(ctx context.Context) ([]byte, error)
 	// Drop gives up on it.
 	Drop()

@@ -37,15 +37,22 @@ func contents(t *testing.T, l *ledger.Ledger) (records map[string]string, log []
 	t.Helper()
 	records = map[string]string{}
 	err := l.Read(t.Context(), func(tx *ledger.Tx) error {
-		for _, kind := range []string{"key", counter.Kind} {
-			found, err := tx.Scan(store.Range{Kind: kind})
-			if err != nil {
-				return err
-			}
-			for _, r := range found {
-				records[kind+"/"+r.ID] = string(r.Value)
-				if one, err := tx.Get(r.Name); err != nil || string(one) != string(r.Value) {
-					return fmt.Errorf("%s is %q in a scan and %q by name (%v)", r.ID, r.Value, one, err)
+		names, err := tx.Names("key")
+		if err != nil || !slices.IsSorted(names) {
+			return fmt.Errorf("names %v (%v)", names, err)
+		}
+		for n := range 23 {
+			id := fmt.Sprint("n", n)
+			for _, kind := range []string{"key", counter.Kind} {
+				value, err := tx.Get(store.Name{Kind: kind, ID: id})
+				if err != nil {
+					return err
+				}
+				if value != nil {
+					records[kind+"/"+id] = string(value)
+				}
+				if kind == "key" && slices.Contains(names, id) != (value != nil) {
+					return fmt.Errorf("%s holds %q, but the names are %v", id, value, names)
 				}
 			}
 		}
@@ -156,7 +163,7 @@ func TestReadsSeeTheirBatch(t *testing.T) {
 				if err != nil || uint64(len(leaves)) != tx.Size() {
 					return fmt.Errorf("%d leaves of %d (%v)", len(leaves), tx.Size(), err)
 				}
-				keys, err := tx.Scan(store.Range{Kind: "key"})
+				keys, err := tx.Names("key")
 				if err != nil {
 					return err
 				}
@@ -203,27 +210,95 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// TestReadyHangs: work that never ends fails alone, and in time.
+// TestReadyHangs: work that never ends fails alone, and in time, wherever in its
+// batch it is; what was done long before is written, though it looks at its
+// context, too.
 func TestReadyHangs(t *testing.T) {
+	const ops = 100
+	for hanging := range map[int]bool{0: true, 1: true, 50: true, ops - 1: true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &counting{Store: memstore.New()}
+			l := create(t, config(t, s))
+			commits := s.commits.Load()
+			start := time.Now()
+			finished := make(chan struct{})
+			close(finished)
+			// They come while the ledger is busy, so they are one batch.
+			busy := make(chan struct{})
+			go func() {
+				_ = l.Read(context.Background(), func(*ledger.Tx) error { <-busy; return nil })
+			}()
+			synctest.Wait()
+			pending := make([]*ledger.Submission, ops)
+			for n := range pending {
+				op := incremented
+				done := finished
+				if n == hanging {
+					done = nil
+				}
+				op.Ready = func(ctx context.Context) error {
+					select {
+					case <-done:
+						return nil
+					case <-ctx.Done():
+						return context.Cause(ctx)
+					}
+				}
+				pending[n] = l.Start(t.Context(), op)
+			}
+			close(busy)
+			for n, s := range pending {
+				if err := s.Wait(); (n == hanging) != errors.Is(err, ledger.ErrTimeout) || n != hanging && err != nil {
+					t.Errorf("op %d, while %d hangs: %v", n, hanging, err)
+				}
+			}
+			if took := time.Since(start); took > 10*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			if n, _ := value(t, l); n != ops-1 {
+				t.Errorf("counter %d, %d wanted", n, ops-1)
+			}
+			if n := s.commits.Load() - commits; n != 1 {
+				t.Errorf("%d commits, 1 wanted: the ops were not one batch", n)
+			}
+			l.Close()
+		})
+	}
+}
+
+// TestAllHang: when nothing ends, everybody is told in time.
+func TestAllHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := create(t, config(t, memstore.New()))
 		start := time.Now()
 		var wg sync.WaitGroup
-		wg.Go(func() {
-			op := incremented
-			op.Ready = func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) }
-			if err := l.Submit(t.Context(), op); !errors.Is(err, ledger.ErrTimeout) {
-				t.Errorf("the op that hangs: %v", err)
-			}
-		})
-		wg.Go(func() {
-			time.Sleep(time.Millisecond)
-			submit(t, l, incremented)
-		})
+		for range 50 {
+			wg.Go(func() {
+				op := incremented
+				op.Ready = func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) }
+				if err := l.Submit(t.Context(), op); !errors.Is(err, ledger.ErrTimeout) {
+					t.Error(err)
+				}
+			})
+		}
 		wg.Wait()
-		if n, _ := value(t, l); n != 1 || time.Since(start) > 15*time.Second {
-			t.Errorf("counter %d after %v", n, time.Since(start))
+		if took := time.Since(start); took > 30*time.Second {
+			t.Errorf("it took %v", took)
 		}
 		l.Close()
 	})
+}
+
+// TestDoneIsTold: an op that has ended says how, even if its caller has left.
+func TestDoneIsTold(t *testing.T) {
+	l := create(t, config(t, memstore.New()))
+	for range 100 {
+		ctx, cancel := context.WithCancel(t.Context())
+		s := l.Start(ctx, incremented)
+		submit(t, l, incremented) // ends after it
+		cancel()
+		if err := s.Wait(); err != nil {
+			t.Fatalf("an op that has landed: %v", err)
+		}
+	}
 }

@@ -100,7 +100,7 @@ func (tx *Tx) planRecord(ctx context.Context, p *plan, name store.Name, value []
 		return p.index.set(ctx, indexKey(name), nil)
 	}
 	if !tx.l.cfg.Sealer.Sealed(name.Kind) {
-		p.plain = append(p.plain, store.Record{Name: name, Value: encodePlain(value)})
+		p.plain = append(p.plain, store.Record{Name: name, Value: EncodePlain(value)})
 		p.fingerprints[name] = plainFingerprint(value)
 		return p.indexed(ctx, name)
 	}
@@ -167,7 +167,7 @@ func (p *plan) planIndex() (top []byte) {
 	kept := map[string]bool{}
 	top = encodePages(p.index.top, "", func(prefix string, encoded []byte) {
 		kept[prefix] = true
-		p.plain = append(p.plain, store.Record{Kind: KindIndex, ID: prefix, Value: encodePlain(encoded)})
+		p.plain = append(p.plain, store.Record{Kind: KindIndex, ID: prefix, Value: EncodePlain(encoded)})
 	})
 	for _, prefix := range p.index.removed {
 		if !kept[prefix] {
@@ -190,7 +190,7 @@ func (tx *Tx) seal(p *plan, name store.Name, plaintext []byte) (nonce [keyengine
 func (p *plan) place(sealed [][]byte) []store.Record {
 	put := slices.Clip(p.plain)
 	for i, s := range sealed {
-		put = append(put, store.Record{Name: p.items[i].Name, Value: encodePlain(s)})
+		put = append(put, store.Record{Name: p.items[i].Name, Value: EncodePlain(s)})
 	}
 	return put
 }

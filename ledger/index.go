@@ -24,7 +24,6 @@ const (
 	maxLeaf   = 16
 	tagLeaf   = 0
 	tagBranch = 1
-	maxDepth  = 2 * sha256.Size // hex digits of a key
 	hashSize  = sha256.Size
 )
 

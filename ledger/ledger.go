@@ -100,6 +100,12 @@ var (
 	ErrTimeout = errors.New("ledger: storage did not answer in time")
 )
 
+// IsOver reports whether an error says that a ledger is of no further use: the
+// vault is to be looked for anew.
+func IsOver(err error) bool {
+	return errors.Is(err, ErrGone) || errors.Is(err, ErrReplaced) || errors.Is(err, ErrClosed)
+}
+
 // IntegrityError says that something stored is not what was written.
 type IntegrityError struct {
 	What string // the record, by kind and id; never its content
@@ -155,6 +161,9 @@ type Op struct {
 	// it returns. If it fails, nothing of the op happens and Submit returns its
 	// error. It must return when ctx is done.
 	Ready func(ctx context.Context) error
+	// Reserved ops are not held up by an allowance that is used up. They must be
+	// rare of themselves: the log grows by them all the same.
+	Reserved bool
 	// Entry becomes a leaf unless its Method is empty. Seq and Time are set by
 	// the ledger.
 	Entry audit.Entry
@@ -181,6 +190,7 @@ type state struct {
 	root   root
 	index  index
 	cache  map[store.Name]cached
+	names  map[string][]string // ids by kind, as far as they have been read
 }
 
 type cached struct {
@@ -216,16 +226,23 @@ func (s *Submission) AwaitReady() bool {
 
 // Wait returns once the op is durable, or has failed and left nothing. When the
 // context that Start was given ends first, its cause is returned and the outcome of an op
-// already under way is unknown to the caller.
-func (s *Submission) Wait() error {
+// already under way is unknown to the caller; what Apply and Ready write may still
+// be written then.
+func (s *Submission) Wait() (err error) {
 	select {
 	case <-s.done:
 		return s.err
 	case <-s.ctx.Done():
-		return context.Cause(s.ctx)
+		err = context.Cause(s.ctx)
 	case <-s.l.ctx.Done():
-		return context.Cause(s.l.ctx)
+		err = context.Cause(s.l.ctx)
 	}
+	select {
+	case <-s.done: // both at once: what has become of it is known
+		err = s.err
+	default:
+	}
+	return err
 }
 
 func (s *Submission) end(err error) {
@@ -234,10 +251,10 @@ func (s *Submission) end(err error) {
 }
 
 // Create commits the first state of a vault: its records (the anchor among
-// them), its handles, and the first leaf. store.ErrConflict if there is one.
+// them; a nil value removes one), its handles, and the first leaf. store.ErrConflict if there is one.
 func Create(ctx context.Context, cfg Config, records []store.Record, handles []store.Handle, entry audit.Entry) (*Ledger, error) {
 	l := newLedger(cfg)
-	l.state = &state{index: newIndex(l.loadPage), cache: map[store.Name]cached{}}
+	l.state = &state{index: newIndex(l.loadPage), cache: map[store.Name]cached{}, names: map[string][]string{}}
 	l.state.root = root{allowance: Burst, refilled: cfg.Now().Unix(), top: l.state.index.top}
 	tx := newTx(ctx, l)
 	err := tx.run(&Op{Entry: entry, Apply: func(tx *Tx) error {
@@ -402,25 +419,42 @@ func (l *Ledger) commitBatch(ctx context.Context, batch []*Submission) {
 var errNotReady = errors.New("ledger: an op is not ready")
 
 // mayWrite waits for what the ops record, and for the lock.
-// One that takes too long fails alone, and leaves the others time to be written.
-func (l *Ledger) mayWrite(ctx context.Context, batch []*Submission, outcome []error) (err error) {
-	ctx, cancel := l.deadlines.WithTimeout(ctx, commitTimeout/2, ErrTimeout)
+//
+// What takes longer than patience fails. Its context is over then, so what comes
+// behind it has one of its own, to show that it is done: one that is slow fails
+// alone, and there is time left to write the others.
+func (l *Ledger) mayWrite(ctx context.Context, batch []*Submission, outcome []error) error {
+	patience, cancel := l.deadlines.WithTimeout(ctx, commitTimeout/2, ErrTimeout)
 	defer cancel()
+	grace := patience
+	var late sync.WaitGroup
 	for i, s := range batch {
-		if outcome[i] != nil || s.asked || s.op.Ready == nil {
-			continue
+		switch {
+		case outcome[i] != nil || s.asked || s.op.Ready == nil:
+		case patience.Err() == nil:
+			s.ask(patience)
+		default:
+			if grace == patience {
+				grace, cancel = l.deadlines.WithTimeout(ctx, commitTimeout/10, ErrTimeout)
+				defer cancel()
+			}
+			late.Go(func() { s.ask(grace) })
 		}
-		s.asked = true
-		if s.failed = s.op.Ready(ctx); s.failed != nil {
-			err = errNotReady
-			continue
-		}
-		close(s.ready)
 	}
-	if err != nil {
-		return err
+	late.Wait()
+	for i, s := range batch {
+		if outcome[i] == nil && s.failed != nil {
+			return errNotReady
+		}
 	}
 	return l.held.wait()
+}
+
+func (s *Submission) ask(ctx context.Context) {
+	s.asked = true
+	if s.failed = s.op.Ready(ctx); s.failed == nil {
+		close(s.ready)
+	}
 }
 
 // fail answers everybody with one error.
@@ -471,7 +505,7 @@ func (l *Ledger) reload(ctx context.Context) error {
 		return ErrGone
 	case anchor == nil || raw == nil:
 		return &IntegrityError{What: "root record: a part is missing"}
-	case !bytes.Equal(anchor, encodePlain(l.cfg.Anchor.Value)):
+	case !bytes.Equal(anchor, EncodePlain(l.cfg.Anchor.Value)):
 		return ErrReplaced
 	}
 	parsed, err := l.openRoot(ctx, raw)
@@ -481,7 +515,7 @@ func (l *Ledger) reload(ctx context.Context) error {
 	if !bytes.Equal(commit, encodeCommit(l.cfg.Anchor, parsed.commit)) {
 		return &IntegrityError{What: fmt.Sprintf("root record: it is of commit %d, which is not the newest", parsed.commit)}
 	}
-	next := &state{commit: commit, root: *parsed, index: index{top: parsed.top, load: l.loadPage}, cache: map[store.Name]cached{}}
+	next := &state{commit: commit, root: *parsed, index: index{top: parsed.top, load: l.loadPage}, cache: map[store.Name]cached{}, names: map[string][]string{}}
 	if old := l.state; old != nil {
 		if parsed.commit < old.root.commit {
 			return &IntegrityError{What: fmt.Sprintf("root record: commit %d after %d was seen", parsed.commit, old.root.commit)}
@@ -526,24 +560,25 @@ func (l *Ledger) loadPage(ctx context.Context, prefix string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	page, err := DecodePlain(values[0])
+	return decodePage(prefix, values[0])
+}
+
+func decodePage(prefix string, stored []byte) ([]byte, error) {
+	page, err := DecodePlain(stored)
 	if err != nil {
 		return nil, &IntegrityError{What: "index page " + prefix}
 	}
 	return page, nil
 }
 
-// Wipe removes every record and handle of a vault, whatever state it is in.
-// anchor is read first and must not change in between.
-func Wipe(ctx context.Context, s store.Store, vault string, anchor store.Name) error {
+// Wipe removes every record and handle of a vault, whatever state it is in, and
+// leaves the given records in their place; store.ErrConflict unless anchor is
+// stored as it is given. Its nil value stands for no record.
+func Wipe(ctx context.Context, s store.Store, vault string, anchor store.Record, left ...store.Record) error {
 	unlock, err := s.Lock(ctx, vault)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	values, err := s.Get(ctx, vault, anchor)
-	if err != nil {
-		return err
-	}
-	return s.Commit(ctx, store.Batch{Vault: vault, Expect: store.Record{Name: anchor, Value: values[0]}, Clear: true})
+	return s.Commit(ctx, store.Batch{Vault: vault, Expect: anchor, Clear: true, Put: left})
 }

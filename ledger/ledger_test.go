@@ -266,6 +266,14 @@ func TestAllowance(t *testing.T) {
 		if done := burn(8); done != 5 {
 			t.Errorf("%d ops with an allowance of 5", done)
 		}
+		_, before := value(t, l)
+		submit(t, l, ledger.Op{Reserved: true, Entry: incremented.Entry})
+		if _, after := value(t, l); after != before+1 {
+			t.Errorf("a reserved op made %d entries", after-before)
+		}
+		if done := burn(1); done != 0 {
+			t.Error("a reserved op made room for others")
+		}
 		l.Close()
 		l = openLedger(t, cfg)
 		if done := burn(3); done != 0 {
@@ -283,7 +291,13 @@ func TestAllowance(t *testing.T) {
 func TestReplaced(t *testing.T) {
 	s := memstore.New()
 	old := create(t, config(t, s))
-	if err := ledger.Wipe(t.Context(), s, vaultID, anchor.Name); err != nil {
+	if err := ledger.Wipe(t.Context(), s, vaultID, store.Record{Name: anchor.Name, Value: ledger.EncodePlain([]byte("another"))}); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("wiping a vault that is not there: %v", err)
+	}
+	if n, _ := value(t, old); n != 0 {
+		t.Error("the vault that is there was wiped")
+	}
+	if err := ledger.Wipe(t.Context(), s, vaultID, store.Record{Name: anchor.Name, Value: ledger.EncodePlain(anchor.Value)}); err != nil {
 		t.Fatal(err)
 	}
 	if err := old.Submit(t.Context(), incremented); !errors.Is(err, ledger.ErrGone) {

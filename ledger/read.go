@@ -13,6 +13,7 @@ import (
 // remember keeps what was committed, within bounds.
 func (l *Ledger) remember(writes map[store.Name][]byte, fingerprints map[store.Name]hash) {
 	for name, value := range writes {
+		delete(l.state.names, name.Kind)
 		if value == nil {
 			delete(l.state.cache, name)
 			continue
@@ -48,51 +49,18 @@ func (l *Ledger) lookup(ctx context.Context, name store.Name) ([][]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	opened, err := l.openChecked(ctx, []store.Record{{Name: name, Value: values[0]}})
+	plain, err := l.openChecked(ctx, store.Record{Name: name, Value: values[0]}, fingerprint)
 	if err != nil {
 		return nil, err
 	}
-	l.cache(name, fingerprint, opened[0].Value)
-	return [][]byte{opened[0].Value}, nil
+	l.cache(name, fingerprint, plain)
+	return [][]byte{plain}, nil
 }
 
-// openChecked checks stored records against the index and opens them.
-func (l *Ledger) openChecked(ctx context.Context, stored []store.Record) ([]store.Record, error) {
-	opened := make([]store.Record, len(stored))
-	var sealed []store.Record
-	var at []int
-	for i, r := range stored {
-		body, err := DecodePlain(r.Value)
-		if err != nil {
-			return nil, &IntegrityError{What: describe(r.Name)}
-		}
-		isSealed := l.cfg.Sealer.Sealed(r.Kind)
-		if err := l.checkFingerprint(ctx, r.Name, body, isSealed); err != nil {
-			return nil, err
-		}
-		opened[i] = store.Record{Name: r.Name, Value: body}
-		if isSealed {
-			sealed, at = append(sealed, r), append(at, i)
-		}
-	}
-	if len(sealed) == 0 {
-		return opened, nil
-	}
-	plaintexts, err := l.openAll(ctx, sealed)
-	if err != nil {
-		return nil, err
-	}
-	for i, plaintext := range plaintexts {
-		opened[at[i]].Value = plaintext
-	}
-	return opened, nil
-}
-
-func (l *Ledger) checkFingerprint(ctx context.Context, name store.Name, body []byte, sealed bool) error {
-	want, found, err := l.state.index.get(ctx, indexKey(name))
-	if err != nil {
-		return err
-	}
+// openChecked opens a stored record that the index knows by this fingerprint.
+func (l *Ledger) openChecked(ctx context.Context, r store.Record, fingerprint hash) ([]byte, error) {
+	body, err := DecodePlain(r.Value)
+	sealed := l.cfg.Sealer.Sealed(r.Kind)
 	var got hash
 	switch {
 	case !sealed:
@@ -100,10 +68,65 @@ func (l *Ledger) checkFingerprint(ctx context.Context, name store.Name, body []b
 	case len(body) >= keyengine.NonceSize:
 		got = sealedFingerprint([keyengine.NonceSize]byte(body))
 	}
-	if !found || got != want {
-		return &IntegrityError{What: describe(name)}
+	if err != nil || got != fingerprint {
+		return nil, &IntegrityError{What: describe(r.Name)}
 	}
-	return nil
+	if !sealed {
+		return body, nil
+	}
+	opened, err := l.openAll(ctx, []store.Record{r})
+	if err != nil {
+		return nil, err
+	}
+	return opened[0], nil
+}
+
+// names returns the ids of the stored records of a kind that never rides along, in
+// order, all of which the index knows. Reading many names is done once for as long as they are the same.
+func (l *Ledger) names(ctx context.Context, kind string) ([]string, error) {
+	if ids, known := l.state.names[kind]; known {
+		return ids, nil
+	}
+	pages := map[string][]byte{} // of the index, all at once instead of one by one
+	if err := l.scanAll(ctx, KindIndex, func(r store.Record) error { pages[r.ID] = r.Value; return nil }); err != nil {
+		return nil, err
+	}
+	x := l.state.index
+	x.load = func(ctx context.Context, prefix string) ([]byte, error) { return decodePage(prefix, pages[prefix]) }
+	ids := []string{}
+	err := l.scanAll(ctx, kind, func(r store.Record) error {
+		ids = append(ids, r.ID)
+		_, found, err := x.get(ctx, indexKey(r.Name))
+		if err == nil && !found {
+			err = &IntegrityError{What: describe(r.Name)}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	l.state.names[kind] = ids
+	return ids, nil
+}
+
+// scanAll calls found for every stored record of a kind, in order.
+func (l *Ledger) scanAll(ctx context.Context, kind string, found func(store.Record) error) error {
+	r := store.Range{Kind: kind, Limit: store.MaxRecords}
+	for {
+		records, err := l.cfg.Store.Scan(ctx, l.cfg.Vault, r)
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			if err := found(r); err != nil {
+				return err
+			}
+		}
+		if len(records) < r.Limit {
+			return nil
+		}
+		r.First = records[len(records)-1].ID + " " // the next id there can be
+	}
 }
 
 // readLog returns committed leaves from … from+count-1: those in log records,

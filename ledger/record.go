@@ -45,7 +45,8 @@ func plainFingerprint(value []byte) hash {
 	return sha256.Sum256(append([]byte{0}, value...))
 }
 
-func encodePlain(value []byte) []byte { return append([]byte{formatVersion}, value...) }
+// EncodePlain returns a plain record as it is stored: behind a format byte.
+func EncodePlain(value []byte) []byte { return append([]byte{formatVersion}, value...) }
 
 // DecodePlain cuts the format byte off a stored value.
 func DecodePlain(stored []byte) ([]byte, error) {

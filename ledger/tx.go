@@ -60,57 +60,30 @@ func (tx *Tx) Put(name store.Name, plaintext []byte) { tx.op[name] = plaintext }
 // Delete removes a record when the batch commits.
 func (tx *Tx) Delete(name store.Name) { tx.op[name] = nil }
 
-// Scan returns records of one of the vault's own kinds, opened and checked, in
-// order of id; r.Reverse is not for it.
-func (tx *Tx) Scan(r store.Range) ([]store.Record, error) {
-	r, err := r.Check()
+// Names returns the ids of all records of one of the vault's own kinds that is not
+// often rewritten (see Sealer), in order. Each is one that was written; the caller
+// knows how many there ought to be, and must not change them.
+func (tx *Tx) Names(kind string) ([]string, error) {
+	ids, err := tx.l.names(tx.ctx, kind)
 	if err != nil {
 		return nil, err
 	}
-	newer := tx.newer(r)
-	limit := r.Limit
-	r.Limit += len(newer) // so many stored records at most turn out to be superseded
-	stored, err := tx.l.cfg.Store.Scan(tx.ctx, tx.l.cfg.Vault, r)
-	if err != nil {
-		return nil, err
-	}
-	stored = slices.DeleteFunc(stored, func(s store.Record) bool {
-		_, superseded := newer[s.Name]
-		return superseded
-	})
-	records, err := tx.l.openChecked(tx.ctx, stored)
-	if err != nil {
-		return nil, err
-	}
-	for name, value := range newer {
-		if value != nil {
-			records = append(records, store.Record{Name: name, Value: value})
-		}
-	}
-	slices.SortFunc(records, func(a, b store.Record) int { return compareName(a.Name, b.Name) })
-	return records[:min(limit, len(records))], nil
-}
-
-// newer returns the records in r that are not, or not any more, what the store
-// has under their names: those that ride along and those that the batch changed.
-func (tx *Tx) newer(r store.Range) map[store.Name][]byte {
-	in := func(name store.Name) bool {
-		return name.Kind == r.Kind && name.ID >= r.First && (r.Last == "" || name.ID <= r.Last)
-	}
-	found := map[store.Name][]byte{}
-	for _, r := range tx.l.state.root.riders {
-		if in(r.name) {
-			found[r.name] = r.plain
-		}
-	}
+	ids = slices.Clip(ids)
 	for _, changes := range []map[store.Name][]byte{tx.writes, tx.op} {
 		for name, value := range changes {
-			if in(name) {
-				found[name] = value
+			if name.Kind != kind {
+				continue
+			}
+			at, found := slices.BinarySearch(ids, name.ID)
+			switch {
+			case value != nil && !found:
+				ids = slices.Insert(ids, at, name.ID)
+			case value == nil && found:
+				ids = slices.Concat(ids[:at], ids[at+1:])
 			}
 		}
 	}
-	return found
+	return ids, nil
 }
 
 // Log returns up to limit leaves from seq on, as canonical entries.
@@ -142,7 +115,7 @@ func (tx *Tx) run(op *Op) error {
 		}
 	}
 	if op.Entry.Method != "" {
-		if err := tx.appendLeaf(op.Entry); err != nil {
+		if err := tx.appendLeaf(op.Entry, op.Reserved); err != nil {
 			return err
 		}
 	}
@@ -150,13 +123,13 @@ func (tx *Tx) run(op *Op) error {
 	return nil
 }
 
-func (tx *Tx) appendLeaf(e audit.Entry) error {
+func (tx *Tx) appendLeaf(e audit.Entry, reserved bool) error {
 	now := tx.Now()
 	if gained := (now - tx.root.refilled) * RefillPerSecond; gained > 0 {
 		tx.root.allowance = uint32(min(int64(tx.root.allowance)+gained, Burst))
 		tx.root.refilled = now
 	}
-	if tx.root.allowance == 0 {
+	if tx.root.allowance == 0 && !reserved {
 		return ErrQuota
 	}
 	e.Seq, e.Time = tx.Size(), now
@@ -164,7 +137,7 @@ func (tx *Tx) appendLeaf(e audit.Entry) error {
 	if err != nil {
 		return err
 	}
-	tx.root.allowance--
+	tx.root.allowance -= min(tx.root.allowance, 1)
 	tx.root.time = now
 	tx.root.frontier.Append(audit.LeafHash(leaf))
 	tx.leaves = append(tx.leaves, leaf)

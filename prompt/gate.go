@@ -17,6 +17,9 @@ const (
 	maxBackoff   = 15 * time.Minute
 )
 
+// errBroken stands for the answer of a screen that panicked.
+var errBroken = errors.New("prompt: the screen is broken")
+
 // Gate is a Prompter that lets one dialog through at a time, ends it after
 // Timeout, and holds back an app that keeps asking.
 //
@@ -45,7 +48,7 @@ func (g *Gate) pass(ctx context.Context, show func(context.Context) error) error
 	if err := g.enter(); err != nil {
 		return err
 	}
-	outcome := ErrCancelled // also of a screen that panics
+	outcome := errBroken
 	defer func() { g.leave(outcome) }()
 	ctx, cancel := context.WithTimeoutCause(ctx, Timeout, ErrExpired)
 	defer cancel()

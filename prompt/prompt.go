@@ -41,12 +41,18 @@ var (
 	ErrBackoff = errors.New("prompt: asked too soon after dialogs without a yes")
 )
 
+// States of a vault that does not open, beside package vault's.
+const (
+	Damaged    = "damaged"    // it is there, but not as it was written
+	Unreadable = "unreadable" // nobody knows: storage does not answer
+)
+
 // Destroy asks whether to delete a vault and every key in it. The dialog
 // makes the user type Word, and holds its confirming button back for Wait.
 type Destroy struct {
 	Origin  string // of the app that asks
 	Account string // as the app calls it: not the enclave's word
-	State   string // of the vault: "unlocked", "locked", "lost", "damaged" (not what was written) or "unreadable"
+	State   string // of the vault: "unlocked", "lost", Damaged or Unreadable
 	Reason  string // why it is lost, as vault.status says; the two reasons mean opposite things for what is deleted
 	Keys    int    // how many keys die; -1 if that cannot be read
 }

@@ -2,12 +2,13 @@
 //
 // CSP Embedded Enforcement (https://w3c.github.io/webappsec-cspee/) is what makes a pin hold, and a
 // browser that does not know it, or could not parse the policy, says nothing. So a frame of our
-// own, with the same attribute, is made to violate the policy: a `data:` image, which
-// "default-src 'none'" forbids. Only a violation whose originalPolicy equals the pin proves it.
+// own, with the same attribute, is made to violate the policy: an image of the app's own origin, which
+// "default-src 'none'" forbids, so that nothing is fetched. The browser's console shows it as an error. Only a violation whose originalPolicy equals the pin proves it.
 //
 // Under the pin no script runs in that frame, so the app's page listens on the frame's document
 // (sandbox="allow-same-origin"). The frame inherits the app's own policy as well; its violations
-// have another originalPolicy and do not count. Frame-src does not apply to srcdoc frames.
+// have another originalPolicy and do not count. An image of 'self' is what most apps allow: their own
+// report-uri then hears nothing of it. Frame-src does not apply to srcdoc frames.
 
 const SETTLE_MS = 1000; // a violation is reported within a few milliseconds, or never
 
@@ -61,7 +62,7 @@ function violates(canary, parent, policy) {
           if (event.originalPolicy === policy && event.disposition === "enforce") resolve(true);
         });
         const image = inside.createElement("img");
-        image.src = "data:image/gif;base64,R0lGODlhAQABAAAAACw=";
+        image.src = import.meta.url; // it is no image, and never fetched
         inside.documentElement.append(image);
       },
       { once: true },

@@ -174,7 +174,7 @@ async function unreachable(release, app, signal) {
   const answers = await fetch(release.page, { mode: "no-cors", credentials: "omit", cache: "no-store", signal }).then(() => true, () => false);
   if (answers) return refused("not-an-enclave", `${release.origin} answers, but not as an enclave: no Access-Control-Allow-Origin, or a redirect`);
   const offline = navigator.onLine ? "" : "; the browser is offline";
-  return new KmsError("launch_refused", `the enclave's host cannot be reached: ${release.origin}${offline}`, { retryable: true, details: { cause: "unreachable" } });
+  return new KmsError("launch_refused", `the enclave's host cannot be reached: ${release.origin}${offline}; see whether it runs, and whether scheme and port are right`, { retryable: true, details: { cause: "unreachable" } });
 }
 
 /**

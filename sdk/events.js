@@ -1,5 +1,7 @@
 // Events of a connection. What happens while an app cannot have subscribed yet is kept for it.
 
+import { KmsError } from "./errors.js";
+
 /** @typedef {(data: any) => void} Listener */
 
 const NAMES = new Set(["locked", "unlocked", "alert", "closed"]);
@@ -11,10 +13,11 @@ export class Events {
   /**
    * @param {string} name
    * @param {Listener} listener
-   * @throws {TypeError} if there is no such event
+   * @throws {KmsError} `invalid_request` if there is no such event, or the listener is no function
    */
   on(name, listener) {
-    if (!NAMES.has(name)) throw new TypeError(`event: one of ${[...NAMES].join(", ")} wanted, got ${name}`);
+    if (!NAMES.has(name)) throw new KmsError("invalid_request", `event: one of ${[...NAMES].join(", ")} wanted, got ${name}`, { details: { member: "event" } });
+    if (typeof listener !== "function") throw new KmsError("invalid_request", "listener: a function wanted", { details: { member: "listener" } });
     const listeners = this.#listeners.get(name) ?? new Set();
     this.#listeners.set(name, listeners.add(listener));
   }

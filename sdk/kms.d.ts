@@ -27,7 +27,7 @@ export interface ConnectOptions {
   account: string;
   /** Where the enclave's own dialog may appear; must stay in the document. Several connections may share one. Default: the body. */
   container?: Element;
-  /** Milliseconds for all of `connect`; and, from when it is posted, for the machine time of each call. Default: 10,000. */
+  /** Milliseconds for all of `connect`; and for the machine time of each call, see CallOptions. Default: 10,000. */
   timeoutMs?: number;
   /** 32 bytes, if the app keeps the share elsewhere than in its IndexedDB. Always the same for one vault; keep it until the vault is destroyed. */
   share?: Uint8Array;
@@ -82,7 +82,10 @@ export interface Timings {
 export interface CallOptions {
   /** Calls it off. What the enclave has already begun ends as the enclave says: `cancelled`, or done. */
   signal?: AbortSignal;
-  /** Milliseconds of machine time, from when the call is posted; time in a dialog does not count. Default: that of `connect`. */
+  /**
+   * One budget of machine time in milliseconds, including what the SDK does before and after the enclave's work. Time in the
+   * queue and time in a dialog do not count. Default: that of `connect`.
+   */
   timeoutMs?: number;
 }
 

@@ -44,15 +44,16 @@ export async function connect(options) {
  * @returns {import("./lifecycle.js").Plan}
  */
 function planOf(options) {
-  const strange = Object.keys(options ?? {}).find((name) => !OPTIONS.has(name));
-  demand("options", options && !strange, `${[...OPTIONS].join(", ")} wanted, got ${strange}`);
+  demand("options", typeof options === "object" && options !== null, "an object with url, pin and account wanted");
+  const strange = Object.keys(options).find((name) => !OPTIONS.has(name));
+  demand(strange ?? "", strange === undefined, `unknown option; ${[...OPTIONS].join(", ")} are known`);
   const { url, pin, account, container = document.body, timeoutMs = TIMEOUT_MS, share } = options;
   const { minimum = pin ? "checked" : "unpinned" } = options;
   const release = parseRelease(url, pin);
   demand("url", release.origin !== location.origin, "another origin than the app's wanted: on its own origin the enclave would be no enclave");
   demand("minimum", LEVELS.includes(minimum), `one of ${LEVELS.join(", ")} wanted`);
   if (!release.pinned && minimum !== "unpinned") throw new KmsError("launch_refused", `minimum: level "${minimum}" needs a pin`, { details: { cause: "level" } });
-  demand("account", isAccount(account), `a well-formed string of at most ${ACCOUNT_BYTES} bytes of UTF-8 wanted`);
+  demand("account", isAccount(account), `${account === undefined ? "missing; " : ""}a well-formed string of at most ${ACCOUNT_BYTES} bytes of UTF-8 wanted; one vault per account, and "" is one, too`);
   demand("container", container instanceof Element, "an element of this document wanted");
   demand("timeoutMs", isTimeout(timeoutMs), "a number of milliseconds from 1 to 2147483647 wanted");
   demand("share", share === undefined || (share instanceof Uint8Array && share.length === SHARE_BYTES), `a Uint8Array of ${SHARE_BYTES} bytes wanted`);

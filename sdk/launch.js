@@ -48,7 +48,7 @@ const SILENCE_MS = 500;
 export async function launch(plan, listener) {
   const old = tooOld();
   if (old) throw old;
-  if (!plan.container.isConnected) throw new KmsError("invalid_request", "container: an element that is in the document wanted; frames load nowhere else");
+  if (!plan.container.isConnected) throw new KmsError("invalid_request", "container: an element that is in the document wanted; frames load nowhere else", { details: { member: "container" } });
   return await new Attempt(plan, listener).run();
 }
 
@@ -123,7 +123,7 @@ class Attempt {
     const { release } = this.#plan;
     const integrity = release.pinned?.wasm ?? (await ready).wasm;
     const response = await fetch(fileUrl(release, integrity, "wasm"), { ...FETCH, signal: this.#over.signal });
-    if (!response.ok) throw new KmsError("launch_refused", `the enclave's module was answered with HTTP ${response.status}`, { details: { cause: "not-found" } });
+    if (!response.ok) throw new KmsError("launch_refused", `the enclave's host answers HTTP ${response.status} for the module ${integrity}; take url, pin.policy and pin.wasm from one release`, { details: { cause: "not-found" } });
     return await response.arrayBuffer();
   }
 

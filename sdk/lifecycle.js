@@ -110,7 +110,8 @@ export class Connection {
    * @throws {KmsError} `invalid_request`, `cancelled`, `timeout`; `interrupted` if the worker ended or the connection is closed; what
    *   the enclave answers; `storage_unavailable`, `storage_full` or `integrity` of the app's own storage
    */
-  async call(method, params, { signal, timeoutMs = this.#plan.timeoutMs } = {}) {
+  async call(method, params, options = {}) {
+    const { signal, timeoutMs = this.#plan.timeoutMs } = checkOptions(options);
     checkCall(method, timeoutMs);
     const row = Object.hasOwn(METHODS, method) ? METHODS[/** @type {keyof typeof METHODS} */ (method)] : UNKNOWN;
     return await this.#channel.call(method, params, { ...row, signal, timeoutMs, ...this.#around(method, params) });
@@ -310,6 +311,18 @@ function persistenceOf(value) {
  */
 function sameBytes(a, b) {
   return a.length === b.length && a.every((byte, at) => byte === b[at]);
+}
+
+/**
+ * @param {import("./kms.d.ts").CallOptions} options
+ * @returns {import("./kms.d.ts").CallOptions}
+ */
+function checkOptions(options) {
+  const strange = Object.keys(Object(options)).find((name) => name !== "signal" && name !== "timeoutMs");
+  if (typeof options !== "object" || options === null || strange !== undefined) {
+    throw new KmsError("invalid_request", `${strange ?? "options"}: unknown option of a call; signal and timeoutMs are known`, { details: { member: strange ?? "options" } });
+  }
+  return options;
 }
 
 /**

@@ -50,10 +50,11 @@ type auditKey struct {
 	Wrapped []byte `json:"wrapped"`
 }
 
-// Names of the plain record and of the AES handle.
+// Names of the plain records and of the AES handle.
 var (
-	headerName = store.Name{Kind: "vault", ID: "-"}
-	deviceName = store.Name{Kind: "device", ID: "-"}
+	headerName    = store.Name{Kind: "vault", ID: "-"}
+	deviceName    = store.Name{Kind: "device", ID: "-"}
+	tombstoneName = store.Name{Kind: "destroyed", ID: "-"}
 )
 
 func (h *header) encode() ([]byte, error) { return json.Marshal(h, json.Deterministic(true)) }

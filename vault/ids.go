@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+
+	"github.com/kms-enclave/kms-enclave/ledger"
 )
 
 // ShareSize is the length of a share in bytes.
@@ -31,4 +33,16 @@ func ID(origin, account string) string {
 // HKDF-SHA-256(ikm = share, no salt, "kms-enclave/share-id/v1"), 16 bytes.
 func shareID(share Share) ([]byte, error) {
 	return hkdf.Key(sha256.New, share[:], nil, "kms-enclave/share-id/v1", 16)
+}
+
+// tombstone is what a destroyed vault leaves behind, in a record of its own: the
+// format byte 1, then
+//
+//	HKDF-SHA-256(ikm = share, no salt, "kms-enclave/destroyed/v1" ‖ 0 ‖ instance), 32 bytes
+//
+// It opens nothing. It can be made only with the share, and says that this one
+// vault was destroyed, so putting it back later makes no other loss look wanted.
+func tombstone(share Share, instance []byte) ([]byte, error) {
+	mac, err := hkdf.Key(sha256.New, share[:], nil, string(label("kms-enclave/destroyed/v1", instance)), 32)
+	return ledger.EncodePlain(mac), err
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json/v2"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -226,34 +227,33 @@ func ReadKey(tx *ledger.Tx, kid string) (*Key, error) {
 }
 
 // ListKeys returns up to limit keys in order of kid, those after the given one.
-// more says that there are further keys.
+// more says that there are further keys. That no key is missing, on whatever
+// page, is checked each time.
 func ListKeys(tx *ledger.Tx, after string, limit int) (keys []*Key, more bool, err error) {
-	r := store.Range{Kind: kindMeta, Limit: limit + 1}
-	if after != "" {
-		r.First = after + "!" // kids have one length, so this is the next one
-	}
-	records, err := tx.Scan(r)
+	kids, err := tx.Names(kindMeta)
 	if err != nil {
 		return nil, false, err
 	}
-	if after == "" && len(records) <= limit {
-		n, err := readCounts(tx)
-		if err != nil {
-			return nil, false, err
-		}
-		if n.Keys != len(records) {
-			return nil, false, &ledger.IntegrityError{What: "list of keys: " + strconv.Itoa(len(records)) + " of " + strconv.Itoa(n.Keys)}
-		}
+	n, err := readCounts(tx)
+	if err != nil {
+		return nil, false, err
 	}
-	more = len(records) > limit
-	for _, r := range records[:min(limit, len(records))] {
-		k, err := ReadKey(tx, r.ID)
+	if n.Keys != len(kids) {
+		return nil, false, &ledger.IntegrityError{What: "list of keys: " + strconv.Itoa(len(kids)) + " of " + strconv.Itoa(n.Keys)}
+	}
+	at, found := slices.BinarySearch(kids, after)
+	if found {
+		at++
+	}
+	kids = kids[at:]
+	for _, kid := range kids[:min(limit, len(kids))] {
+		k, err := ReadKey(tx, kid)
 		if err != nil {
 			return nil, false, err
 		}
 		keys = append(keys, k)
 	}
-	return keys, more, nil
+	return keys, len(kids) > limit, nil
 }
 
 // CountKeys returns how many keys the vault holds, whatever their state.
@@ -267,7 +267,8 @@ func readCounts(tx *ledger.Tx) (n counts, err error) {
 	if err != nil || raw == nil {
 		return n, err
 	}
-	return n, unmarshal(raw, countsName, &n)
+	err = unmarshal(raw, countsName, &n)
+	return n, err
 }
 
 func readMeta(tx *ledger.Tx, kid string) (m KeyMeta, err error) {
@@ -278,7 +279,8 @@ func readMeta(tx *ledger.Tx, kid string) (m KeyMeta, err error) {
 	if raw == nil {
 		return m, ErrNoKey
 	}
-	return m, unmarshal(raw, metaName(kid), &m)
+	err = unmarshal(raw, metaName(kid), &m)
+	return m, err
 }
 
 func putJSON(tx *ledger.Tx, name store.Name, v any) error {

@@ -143,21 +143,27 @@ func (v *Vault) close() {
 	v.audit = nil
 }
 
-// create makes the keys of a new vault and commits its first state.
-func create(ctx context.Context, cfg Config, s store.Store, id string, share Share, persistence string, first audit.Entry) error {
+// newVault is a vault before it is stored.
+type newVault struct {
+	encoded []byte // the header
+	ring    *keyring
+	handle  any
+}
+
+// build makes the keys of a new vault. Nothing is stored.
+func build(ctx context.Context, cfg Config, share Share, persistence string) (*newVault, error) {
 	b := &builder{ctx: ctx, cfg: cfg, share: share}
 	h, ring, handle := b.build(persistence)
-	if b.err != nil {
-		return b.err
-	}
-	encoded, err := h.encode()
-	if err != nil {
-		return err
-	}
-	anchor := store.Record{Name: headerName, Value: encoded}
+	encoded := do(b, h.encode)
+	return &newVault{encoded, ring, handle}, b.err
+}
+
+// commit stores the first state, in place of the tombstone of an earlier vault.
+func (n *newVault) commit(ctx context.Context, cfg Config, s store.Store, id string, first audit.Entry) error {
+	anchor := store.Record{Name: headerName, Value: n.encoded}
 	l, err := ledger.Create(ctx, ledger.Config{
-		Store: s, Sealer: ring, Vault: id, Rand: cfg.Rand, Now: cfg.Now, Anchor: anchor,
-	}, []store.Record{anchor}, []store.Handle{{Name: deviceName, Value: handle}}, first)
+		Store: s, Sealer: n.ring, Vault: id, Rand: cfg.Rand, Now: cfg.Now, Anchor: anchor,
+	}, []store.Record{anchor, {Name: tombstoneName}}, []store.Handle{{Name: deviceName, Value: n.handle}}, first)
 	if err != nil {
 		return err
 	}
@@ -176,7 +182,7 @@ type builder struct {
 func (b *builder) build(persistence string) (h *header, ring *keyring, handle any) {
 	e := b.cfg.Engine
 	now := b.cfg.Now().Unix()
-	h = &header{Format: headerFormat, Instance: b.random(16), CreatedAt: now, Persistence: persistence, Lock: "none"}
+	h = &header{Format: headerFormat, Instance: b.random(16), CreatedAt: now, Persistence: persistence, Lock: LockNone}
 	h.ShareID = do(b, func() ([]byte, error) { return shareID(b.share) })
 	device := do(b, func() (keyengine.AEADKey, error) { return e.GenerateDeviceKey(b.ctx) })
 	handle = do(b, func() (any, error) { return e.Export(device) })
@@ -284,31 +290,3 @@ func openSlot(ctx context.Context, e keyengine.Engine, device keyengine.AEADKey,
 }
 
 func encodeID(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
-
-// TryOpen tries to open the device slot of a stored vault with a share, and
-// returns why it cannot. It exists to show that storage alone opens nothing:
-// it skips the check that recognises a wrong share first.
-func TryOpen(ctx context.Context, e keyengine.Engine, s store.Store, id string, share Share) error {
-	values, err := s.Get(ctx, id, headerName)
-	if err != nil {
-		return err
-	}
-	encoded, err := ledger.DecodePlain(values[0])
-	if err != nil {
-		return err
-	}
-	h, err := parseHeader(encoded)
-	if err != nil {
-		return err
-	}
-	stored, err := s.Handle(ctx, id, deviceName)
-	if err != nil {
-		return err
-	}
-	device, err := e.Import(stored)
-	if err != nil {
-		return err
-	}
-	_, _, err = openSlot(ctx, e, device, share, h)
-	return err
-}

@@ -446,8 +446,8 @@ eachEngine("hostile", (bench, engine) => {
     await verifyJWT(await page.evaluate(stillSigns), key);
   });
 
-  // How many are turned away depends on how fast the worker is; that the 257th is, at the same
-  // instant, the behaviour suite shows in every engine.
+  // How many are turned away depends on how fast the worker is; that of 257 at once exactly the last
+  // one is, the behaviour suite shows in every engine, on storage that does not answer (Flood).
   it("a flood is answered, every request once, done or busy, and the vault stays usable", async () => {
     const page = await raw();
     const key = await page.evaluate(rawWithKey, "flood");

@@ -36,6 +36,15 @@ eachEngine("methods", (bench, engine) => {
     ]);
   });
 
+  it("starts with a few megabytes of memory", async () => {
+    const page = await bench.open();
+    const memory = await page.evaluate(async () => {
+      await startKms({ account: "memory" });
+      return kms.launch.memory;
+    });
+    assert.ok(memory > 1 << 20 && memory < 16 << 20, `${memory} bytes`);
+  });
+
   it("enclave.info and enclave.selfTest", async () => {
     const page = await bench.open();
     await page.evaluate(() => startKms({ account: "info" }));

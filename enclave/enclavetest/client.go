@@ -41,14 +41,17 @@ type Origin struct {
 
 	User   *prompttest.User
 	Share  [32]byte
-	Marker bool
+	Marker bool // for every account; otherwise the marker is what an SDK would have written
 	Now    func() time.Time
 	Wrap   func(store.Store) store.Store // around the device store, if set
+
+	mu      sync.Mutex
+	markers map[string]bool // by origin and account
 }
 
 // NewOrigin returns an empty profile.
 func NewOrigin(t *testing.T, p Platform) *Origin {
-	o := &Origin{t: t, platform: p, User: &prompttest.User{}, Now: time.Now}
+	o := &Origin{t: t, platform: p, User: &prompttest.User{}, Now: time.Now, markers: map[string]bool{}}
 	o.name = fmt.Sprintf("test-%s-%d", t.Name(), time.Now().UnixNano())
 	_, _ = rand.Read(o.Share[:])
 	return o
@@ -57,6 +60,8 @@ func NewOrigin(t *testing.T, p Platform) *Origin {
 // Client is one connection of an app.
 type Client struct {
 	t       *testing.T
+	mark    func(made bool) // as the SDK does when a device vault was made or destroyed
+	session bool            // the vault is a session vault, which no marker is about
 	Enclave *enclave.Enclave
 	Device  store.Store
 	id      int64
@@ -74,12 +79,21 @@ func (o *Origin) ConnectAs(origin, account string) *Client {
 	if o.Wrap != nil {
 		device = o.Wrap(device)
 	}
-	c := &Client{t: o.t, Device: device}
+	app := origin + " " + account
+	c := &Client{t: o.t, Device: device, mark: func(made bool) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.markers[app] = made
+		o.Marker = o.Marker && made
+	}}
+	o.mu.Lock()
+	marker := o.Marker || o.markers[app]
+	o.mu.Unlock()
 	c.Enclave = enclave.New(context.Background(), enclave.Config{
 		Engine: o.platform.Engine, Device: device, Session: memstore.New(), Prompter: o.User,
 		Now: o.Now, Rand: rand.Reader,
 		Release: enclave.Release{Version: "1.2.3", Commit: "unknown", Measurement: "00", Wasm: "sha384-x"},
-		Origin:  origin, Account: account, Share: o.Share, Marker: o.Marker,
+		Origin:  origin, Account: account, Share: o.Share, Marker: marker,
 		Notify: c.note,
 	})
 	o.t.Cleanup(c.Close)
@@ -139,6 +153,16 @@ func (c *Client) Try(method string, params, result any) *api.Error {
 	}
 	if reply.Error != nil {
 		return reply.Error
+	}
+	switch method {
+	case "vault.create":
+		if c.session = reply.Result["persistence"] == "session"; !c.session {
+			c.mark(true)
+		}
+	case "vault.destroy":
+		if !c.session {
+			c.mark(false)
+		}
 	}
 	if result != nil {
 		var typed struct {

@@ -39,11 +39,20 @@ func testSmallOrder(t *testing.T, p Platform) {
 }
 
 func testListPages(t *testing.T, p Platform) {
-	c := NewOrigin(t, p).Connect()
+	o := NewOrigin(t, p)
+	c := o.Connect()
 	c.CreateVault()
+	other := o.Connect()
 	var want []string
-	for range 23 { // more than a leaf of the ledger's index holds
+	for n := range 23 { // more than a leaf of the ledger's index holds
 		want = append(want, c.CreateKey("signing", "").KID)
+		for _, tab := range []*Client{c, other} { // what was listed before is out of date
+			var list api.KeyList
+			tab.Must("keys.list", nil, &list)
+			if len(list.Keys) != n+1 {
+				t.Fatalf("%d keys listed, %d made", len(list.Keys), n+1)
+			}
+		}
 	}
 	slices.Sort(want)
 	var got []string
@@ -218,10 +227,19 @@ func testDestroyAsks(t *testing.T, p Platform) {
 	}
 	o.User.Say(nil)
 	c.Must("vault.destroy", nil, nil)
-	if records := dump(t, c.Device, vault.ID(App, "alice")); len(records) != 0 {
-		t.Errorf("%d records left", len(records))
+	// What is left says that a vault was destroyed, and nothing else.
+	left := dump(t, c.Device, vault.ID(App, "alice"))
+	if len(left) != 1 || left[0].Kind != "destroyed" || len(left[0].Value) != 33 {
+		t.Errorf("%d records left: %v", len(left), left)
+	}
+	if handle, err := c.Device.Handle(ctx, vault.ID(App, "alice"), store.Name{Kind: "device", ID: "-"}); handle != nil || err != nil {
+		t.Errorf("handle left: %v, %v", handle, err)
 	}
 	c.Refused(api.NotFound, "keys.list", nil)
+	c.CreateVault()
+	if left := dump(t, c.Device, vault.ID(App, "alice")); slices.ContainsFunc(left, func(r store.Record) bool { return r.Kind == "destroyed" }) {
+		t.Error("the tombstone is still there beside a new vault")
+	}
 }
 
 // testNamespaces: other apps, and other accounts, see vaults of their own.
@@ -293,9 +311,13 @@ func testTwoTabsDestroy(t *testing.T, p Platform) {
 	if s := b.Status(); s.State != "absent" {
 		t.Errorf("the other tab says %s", s.State)
 	}
-	// Another vault in the old one's place does not take the old one's keys.
-	a.CreateVault()
-	b.Must("vault.status", nil, nil)
+	if s := o.Connect().Status(); s.State != "absent" {
+		t.Errorf("a new tab says %s", s.State)
+	}
+	// Another vault in the old one's place does not take the old one's keys. The
+	// tab that did not destroy the old one can make it.
+	b.CreateVault()
+	a.Must("vault.status", nil, nil)
 	b.Refused(api.NotFound, "jwt.sign", sign)
 	fresh := b.CreateKey("signing", "")
 	get(a, fresh.KID)
@@ -336,35 +358,6 @@ func testCreateOnce(t *testing.T, p Platform) {
 	}
 }
 
-// testFlood sends more at once than the worker takes.
-func testFlood(t *testing.T, p Platform) {
-	c := NewOrigin(t, p).Connect()
-	c.CreateVault()
-	k := c.CreateKey("signing", "")
-	const sent = 3 * api.MaxPending
-	replies := make(chan string, sent)
-	for i := range sent {
-		c.Enclave.Handle(fmt.Appendf(nil, `{"v":1,"id":%d,"method":"challenge.sign","params":{"kid":%q,"context":"x","data":""}}`, i+1, k.KID), func(b []byte) { replies <- string(b) })
-	}
-	done, busy := 0, 0
-	for range sent {
-		switch reply := <-replies; {
-		case strings.Contains(reply, `"signature"`):
-			done++
-		case strings.Contains(reply, `"busy"`):
-			busy++
-		default:
-			t.Errorf("reply %s", reply)
-		}
-	}
-	if done < api.MaxPending || done+busy != sent {
-		t.Errorf("%d done, %d busy of %d", done, busy, sent)
-	}
-	if uses := get(c, k.KID).Uses; uses != uint64(done) {
-		t.Errorf("%d uses counted, %d answered", uses, done)
-	}
-}
-
 func testCancel(t *testing.T, p Platform) {
 	o := NewOrigin(t, p)
 	c := o.Connect()
@@ -395,7 +388,7 @@ func testCancel(t *testing.T, p Platform) {
 // dump returns every record of a vault.
 func dump(t *testing.T, s store.Store, id string) (records []store.Record) {
 	t.Helper()
-	for _, kind := range []string{"vault", "root", "commit", "index", "log", "key", "meta", "use", "counts"} {
+	for _, kind := range []string{"vault", "root", "commit", "index", "log", "key", "meta", "use", "counts", "destroyed"} {
 		found, err := s.Scan(ctx, id, store.Range{Kind: kind})
 		if err != nil {
 			t.Fatal(err)
@@ -485,6 +478,48 @@ func testEveryRecordGuarded(t *testing.T, p Platform) {
 	}
 }
 
+// testMissingKey: a key that is missing shows on every page of the list, also if
+// something else was put in its place to make up the number.
+func testMissingKey(t *testing.T, p Platform) {
+	id := vault.ID(App, "alice")
+	o := NewOrigin(t, p)
+	c := o.Connect()
+	c.CreateVault()
+	var kids []string
+	for range 23 {
+		kids = append(kids, c.CreateKey("signing", "").KID)
+	}
+	slices.Sort(kids)
+	meta := expectCurrent(t, c.Device, id, store.Name{Kind: "meta", ID: kids[20]})
+	key := expectCurrent(t, c.Device, id, store.Name{Kind: "key", ID: kids[20]})
+	expect := func(what string, integrity bool) {
+		t.Helper()
+		d := o.Connect()
+		for _, params := range []map[string]any{{}, {"limit": 3}, {"limit": 3, "after": kids[5]}, {"limit": 3, "after": kids[18]}, {"after": kids[22]}} {
+			if f := d.Try("keys.list", params, nil); (f != nil && f.Code == api.Integrity) != integrity || f != nil && !integrity {
+				t.Errorf("%s: keys.list %v: %v", what, params, f)
+			}
+		}
+		d.Must("challenge.sign", map[string]any{"kid": kids[0], "context": "x", "data": ""}, nil)
+	}
+	expect("before", false)
+	change := func(b store.Batch) {
+		t.Helper()
+		b.Vault, b.Expect = id, expectCurrent(t, c.Device, id, store.Name{Kind: "vault", ID: "-"})
+		if err := c.Device.Commit(ctx, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change(store.Batch{Delete: []store.Name{meta.Name}})
+	expect("a dropped meta record", true)
+	change(store.Batch{Delete: []store.Name{key.Name}})
+	expect("a dropped key", true)
+	change(store.Batch{Put: []store.Record{{Kind: "meta", ID: someKID, Value: meta.Value}, {Kind: "key", ID: someKID, Value: key.Value}}})
+	expect("another one in its place", true)
+	change(store.Batch{Put: []store.Record{meta, key}, Delete: []store.Name{{Kind: "meta", ID: someKID}, {Kind: "key", ID: someKID}}})
+	expect("all put back", false)
+}
+
 func expectCurrent(t *testing.T, s store.Store, id string, name store.Name) store.Record {
 	t.Helper()
 	values, err := s.Get(ctx, id, name)
@@ -526,6 +561,8 @@ func everything(o *Origin, kid string) (seen string, bad bool) {
 	}{
 		{"vault.status", nil},
 		{"keys.list", nil},
+		{"keys.list", map[string]any{"limit": 3}}, // one page of many
+		{"keys.list", map[string]any{"limit": 3, "after": kid}},
 		{"keys.get", map[string]any{"kid": kid}},
 		{"audit.entries", nil},
 		{"audit.export", map[string]any{"cursor": "0.2"}},
@@ -671,29 +708,6 @@ func testCommittedButUnanswered(t *testing.T, p Platform) {
 	c.Must("audit.verify", nil, &verdict)
 	if !verdict.Valid || verdict.Size != 4 {
 		t.Errorf("verdict %+v", verdict)
-	}
-}
-
-// testWithoutShareNothingOpens tries everything that lies in storage, with a
-// wrong share, straight at the engine: what an unpinned page in the same
-// partition could do.
-func testWithoutShareNothingOpens(t *testing.T, p Platform) {
-	o := NewOrigin(t, p)
-	c := o.Connect()
-	c.CreateVault()
-	k := c.CreateKey("signing", "")
-	c.Close()
-	for _, share := range [][32]byte{{}, {1}} {
-		o.Share = share
-		d := o.Connect()
-		if s := d.Status(); s.State != "lost" {
-			t.Errorf("with another share the vault is %s", s.State)
-		}
-		d.Refused(api.NotFound, "jwt.sign", map[string]any{"kid": k.KID, "audience": "a", "ttlSeconds": 60})
-	}
-	err := vault.TryOpen(ctx, o.platform.Engine, o.platform.Open(t, o.name), vault.ID(App, "alice"), [32]byte{})
-	if err == nil {
-		t.Error("the device slot opened without the share")
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// tick is how exact a Group is: a deadline passes up to one tick late.
+// tick is how exact a Group is: it counts whole ticks.
 const tick = time.Second
 
 // Group watches contexts. The zero value is ready for use.
@@ -28,9 +28,9 @@ type watch struct {
 	cancel context.CancelCauseFunc
 }
 
-// WithTimeout returns a copy of parent that is cancelled with the cause once d
-// has passed, at the latest one second after that. The returned function must
-// be called as soon as the work is done.
+// WithTimeout returns a copy of parent that is cancelled with the cause not
+// before d, rounded up to whole seconds, has passed, and at the latest one second
+// after that. The returned function must be called as soon as the work is done.
 func (g *Group) WithTimeout(parent context.Context, d time.Duration, cause error) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(parent)
 	// The first tick may come at once.

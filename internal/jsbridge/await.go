@@ -112,18 +112,24 @@ func Start(p js.Value) (Pending, error) {
 	return Pending{w}, nil
 }
 
-// Wait returns what the promise yields. When ctx is done first it returns its
-// cause; the promise goes on, and what it yields is dropped.
+// Wait returns what the promise yields, if it has settled even when ctx is done.
+// When ctx is done first it returns its cause; the promise goes on, and what it
+// yields is dropped.
 // It must not be called from a js.FuncOf callback.
 func (p Pending) Wait(ctx context.Context) (js.Value, error) {
+	var s settled
 	select {
-	case s := <-p.w.done:
-		p.w.release()
-		return s.value, s.err
-	case <-ctx.Done():
-		p.w.abandon()
-		return js.Undefined(), context.Cause(ctx)
+	case s = <-p.w.done:
+	default:
+		select {
+		case s = <-p.w.done:
+		case <-ctx.Done():
+			p.w.abandon()
+			return js.Undefined(), context.Cause(ctx)
+		}
 	}
+	p.w.release()
+	return s.value, s.err
 }
 
 // Drop gives up on the promise.

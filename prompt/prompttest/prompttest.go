@@ -15,6 +15,7 @@ type User struct {
 	answers []error
 	seen    []prompt.Destroy
 	wait    bool
+	during  func() // the next dialog
 }
 
 // Say appends answers to the script; nil is a yes.
@@ -31,6 +32,13 @@ func (u *User) Hesitate() {
 	u.wait = true
 }
 
+// Meanwhile has something happen while the next dialog is open.
+func (u *User) Meanwhile(during func()) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.during = during
+}
+
 // Seen returns the dialogs that were shown so far.
 func (u *User) Seen() []prompt.Destroy {
 	u.mu.Lock()
@@ -40,7 +48,10 @@ func (u *User) Seen() []prompt.Destroy {
 
 // Destroy implements prompt.Prompter.
 func (u *User) Destroy(ctx context.Context, request prompt.Destroy) error {
-	answer, wait := u.next(request)
+	wait, during, answer := u.next(request)
+	if during != nil {
+		during()
+	}
 	if wait {
 		<-ctx.Done()
 		return context.Cause(ctx)
@@ -48,13 +59,14 @@ func (u *User) Destroy(ctx context.Context, request prompt.Destroy) error {
 	return answer
 }
 
-func (u *User) next(request prompt.Destroy) (answer error, wait bool) {
+func (u *User) next(request prompt.Destroy) (wait bool, during func(), answer error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.seen = append(u.seen, request)
+	during, u.during = u.during, nil
 	if u.wait || len(u.answers) == 0 {
-		return prompt.ErrCancelled, u.wait
+		return u.wait, during, prompt.ErrCancelled
 	}
 	answer, u.answers = u.answers[0], u.answers[1:]
-	return answer, false
+	return false, during, answer
 }

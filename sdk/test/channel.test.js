@@ -287,5 +287,6 @@ test("events: kept until released, then delivered; a throwing listener harms nob
   events.off("unlocked", listener);
   events.emit("unlocked", 3);
   assert.deepEqual(seen, [1, 2]);
-  assert.throws(() => events.on("opened", listener), TypeError);
+  assert.throws(() => events.on("opened", listener), { code: "invalid_request" });
+  assert.throws(() => events.on("locked", undefined), { code: "invalid_request" });
 });

@@ -28,6 +28,13 @@ class ElementStandIn extends EventTarget {
     return this === document.body || (this.parent?.isConnected ?? false);
   }
 
+  /** The root counts as a child: what is in it goes with its host. */
+  attachShadow() {
+    const root = new ElementStandIn("#shadow-root");
+    this.append(root);
+    return root;
+  }
+
   getRootNode() {
     return document;
   }
@@ -53,18 +60,24 @@ class DialogStandIn extends ElementStandIn {
   }
 }
 
+function windowStandIn() {
+  const window = Object.assign(new EventTarget(), { opener: null, length: 0 });
+  return Object.assign(window, { top: window });
+}
+
 /** Makes the globals that a page has. */
 export function install() {
   class DocumentStandIn extends EventTarget {
     adoptedStyleSheets = [];
     body = new ElementStandIn("body");
     activeElement = this.body;
+    querySelectorAll = () => []; // no frames beside the enclave's
     createElement = (name) => (name === "dialog" ? new DialogStandIn(name) : new ElementStandIn(name));
   }
   const globals = {
     Document: DocumentStandIn,
     document: new DocumentStandIn(),
-    window: new EventTarget(),
+    window: windowStandIn(),
     location: { origin: "https://app.example" },
     Element: ElementStandIn,
     HTMLElement: ElementStandIn,

@@ -22,6 +22,6 @@ test("other options are named as well", async () => {
   assert.equal(await named({ ...good, share: new Uint8Array(31) }), "share");
   assert.equal(await named({ ...good, minimum: "trusted" }), "minimum");
   assert.equal(await named({ ...good, url: "https://app.example/" }), "url");
-  assert.equal(await named({ ...good, pinned: {} }), "options");
+  assert.equal(await named({ ...good, pinned: {} }), "pinned");
   await assert.rejects(connect({ ...good, url, minimum: "checked" }), { code: "launch_refused" });
 });

@@ -40,7 +40,8 @@ afterEach(() => {
   for (const port of ports) port.close();
 });
 
-const frame = () => document.body.children.at(-1)?.children.find(({ localName }) => localName === "iframe");
+/** The enclave's frame: dialog, host, shadow root, frame. */
+const frame = () => document.body.children.at(-1)?.children[0].children[0].children.find(({ localName }) => localName === "iframe");
 
 /** What the loader posts to the app. */
 function post(data, { source = frame().contentWindow, origin = release.origin } = {}) {

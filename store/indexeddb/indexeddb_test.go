@@ -343,3 +343,43 @@ func TestIsWebKit(t *testing.T) {
 		t.Error("no user agent: WebKit")
 	}
 }
+
+// TestLateEvents: what a transaction that was given up still has to say is neither
+// heard by the next one nor by nobody at all.
+func TestLateEvents(t *testing.T) {
+	db, err := Open(t.Context(), "late-events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	begin := func() (*transaction, js.Value) {
+		t.Helper()
+		tx, err := db.begin(t.Context(), recordStore, readOnly, relaxed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		watched := watch(tx)
+		request := idb().get.Invoke(idb().objectStore.Invoke(tx, recordStore), "x")
+		watched.onSuccess = func() (bool, error) { return true, nil }
+		watched.listen(request)
+		return watched, request
+	}
+	old, request := begin()
+	handler := request.Get("onsuccess")
+	gone := errors.New("given up")
+	old.abort(gone)
+	if err := old.wait(t.Context()); !errors.Is(err, gone) {
+		t.Errorf("given up: %v", err)
+	}
+	if !request.Get("onsuccess").IsNull() {
+		t.Error("the request of a transaction that was given up is still listened to")
+	}
+	handler.Invoke() // nobody has these listeners now
+	next, _ := begin()
+	if next.listeners != old.listeners {
+		t.Error("listeners are not used again")
+	}
+	if err := next.wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

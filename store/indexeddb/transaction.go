@@ -12,6 +12,7 @@ import (
 // transaction waits for the events of one IDBTransaction.
 type transaction struct {
 	tx        js.Value
+	request   js.Value // that is listened to, or undefined
 	listeners *listeners
 	done      chan error
 	finished  bool // done has been told; js/wasm runs one goroutine at a time
@@ -42,12 +43,17 @@ func newListeners() *listeners {
 		return l
 	}
 	l := &listeners{}
-	event := func(handle func()) js.Func {
-		return js.FuncOf(func(js.Value, []js.Value) any { handle(); return nil })
+	event := func(handle func(*transaction)) js.Func {
+		return js.FuncOf(func(js.Value, []js.Value) any {
+			if l.of != nil {
+				handle(l.of)
+			}
+			return nil
+		})
 	}
-	l.success = event(func() { l.of.succeeded() })
-	l.complete = event(func() { l.of.finish(nil) })
-	l.abort = event(func() { l.of.finish(transactionError(l.of.tx)) })
+	l.success = event((*transaction).succeeded)
+	l.complete = event(func(t *transaction) { t.finish(nil) })
+	l.abort = event(func(t *transaction) { t.finish(transactionError(t.tx)) })
 	return l
 }
 
@@ -71,8 +77,11 @@ func watch(tx js.Value) *transaction {
 	return t
 }
 
-// listen calls onSuccess when the request succeeds.
-func (t *transaction) listen(request js.Value) { idb().setSuccess.Invoke(request, t.listeners.success) }
+// listen calls onSuccess when the request succeeds; one request of a transaction only.
+func (t *transaction) listen(request js.Value) {
+	t.request = request
+	idb().setSuccess.Invoke(request, t.listeners.success)
+}
 
 func (t *transaction) succeeded() {
 	if t.finished {
@@ -108,6 +117,11 @@ func (t *transaction) abort(reason error) {
 	}
 	if _, err := jsbridge.Invoke(idb().abort, t.tx); err == nil {
 		t.detach()
+		if !t.request.IsUndefined() {
+			// Its success may be on its way, and must not be taken for that of
+			// the transaction which has these listeners next.
+			idb().setSuccess.Invoke(t.request, js.Null())
+		}
 		t.finish(reason)
 	}
 }

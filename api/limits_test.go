@@ -1,0 +1,40 @@
+package api_test
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/kms-enclave/kms-enclave/api"
+)
+
+// TestTagsHoldTheLimits: a tag cannot name a constant, so the limit stands in two
+// places; here they are compared.
+func TestTagsHoldTheLimits(t *testing.T) {
+	for _, test := range []struct {
+		params any
+		field  string
+		rule   string
+		limit  int
+	}{
+		{api.CreateKeyParams{}, "Label", "chars", api.MaxLabel},
+		{api.ListKeysParams{}, "Limit", "max", api.MaxPageKeys},
+		{api.EntriesParams{}, "Limit", "max", api.MaxPageAudit},
+		{api.SignJWTParams{}, "TTLSeconds", "max", api.MaxJWTTTL},
+		{api.VAPIDParams{}, "TTLSeconds", "max", api.MaxVAPIDTTL},
+		{api.SignChallengeParams{}, "Context", "max", api.MaxContext},
+		{api.VerifyChallengeParams{}, "Context", "max", api.MaxContext},
+		{api.AgreeParams{}, "Context", "max", api.MaxContext},
+		{api.SignChallengeParams{}, "Data", "max", api.MaxData},
+		{api.VerifyChallengeParams{}, "Data", "max", api.MaxData},
+	} {
+		params := reflect.TypeOf(test.params)
+		field, _ := params.FieldByName(test.field)
+		rules := strings.Split(field.Tag.Get("check"), ",")
+		if want := fmt.Sprintf("%s=%d", test.rule, test.limit); !slices.Contains(rules, want) {
+			t.Errorf("%s.%s has the rules %q, without %s", params.Name(), test.field, rules, want)
+		}
+	}
+}
