@@ -23,8 +23,8 @@ const (
 	// Word is what the user types to confirm what cannot be undone.
 	Word = "DELETE"
 	// Wait is how long the confirming button of such a dialog is held back. It
-	// begins anew whenever the dialog cannot be seen, as far as the browser
-	// tells: Chromium notices a frame that is covered or transparent, the others
+	// runs only while the dialog can be seen, and begins anew when it was out of
+	// sight, as far as the browser tells: Chromium notices a frame that is covered or transparent, the others
 	// one that is out of the viewport or, in Firefox, not drawn.
 	Wait = 10 * time.Second
 )

@@ -85,7 +85,7 @@ function condition({ state, reason }) {
 // whether anything covers the frame, makes it transparent, clips or distorts it
 // (Intersection Observer v2; a CSS mask escapes it). The others tell only which
 // part of it is in the viewport, and WebKit not at first; there the dialog must
-// have the focus, too, which a frame that is not drawn does not get in Firefox.
+// have the focus, too, which a frame that is not drawn does not have in Firefox.
 // visibilityState is about the tab: in a hidden frame it is "visible".
 class Sight {
   #last; // of the observer's entries
@@ -97,10 +97,16 @@ class Sight {
     this.#observer.observe(target);
   }
 
+  static #tellsAll = "isVisible" in IntersectionObserverEntry.prototype;
+
   get clear() {
     if (document.visibilityState !== "visible" || (this.#last && !this.#readable)) return false;
-    if ("isVisible" in IntersectionObserverEntry.prototype) return this.#last?.isVisible === true;
-    return document.hasFocus();
+    return !Sight.#tellsAll || this.#last?.isVisible === true;
+  }
+
+  // WebKit takes the focus away for a moment now and then.
+  get attended() {
+    return this.clear && (Sight.#tellsAll || document.hasFocus());
   }
 
   // Enough of it is in the viewport to read, in CSS pixels: no less than a phone at
@@ -115,13 +121,16 @@ class Sight {
   }
 }
 
+const LOST_MS = 3000; // out of sight for longer, and the wait begins anew
+
 // "Delete this vault?", with a word to type and a wait that counts only while
-// the dialog can be seen, and begins anew when it could not be.
+// the dialog can be seen.
 class DestroyDialog {
   #answer;
   #request;
   #remaining; // milliseconds until the confirming button may be used
   #sight;
+  #unseen = 0; // milliseconds in a row
   #last = performance.now();
   #timer;
   #word;
@@ -212,10 +221,12 @@ class DestroyDialog {
   #tick() {
     this.#takeFocus();
     const now = performance.now();
+    const seen = this.#sight.attended;
+    this.#unseen = seen ? 0 : this.#unseen + now - this.#last;
     // A timer that comes late counts as one turn, so that time in which the
     // page could not draw is not time in which it was read.
-    if (this.#sight.clear) this.#remaining = Math.max(0, this.#remaining - Math.min(now - this.#last, 400));
-    else this.#remaining = this.#request.waitMs;
+    if (seen) this.#remaining = Math.max(0, this.#remaining - Math.min(now - this.#last, 400));
+    else if (this.#unseen > LOST_MS) this.#remaining = this.#request.waitMs;
     this.#last = now;
     this.#show();
   }
@@ -226,7 +237,7 @@ class DestroyDialog {
 
   #show() {
     const seconds = Math.ceil(this.#remaining / 1000);
-    const may = seconds === 0 && this.#typed;
+    const may = seconds === 0 && this.#typed && this.#sight.clear;
     this.#progress.value = this.#request.waitMs - this.#remaining;
     this.#clock.textContent = seconds > 0 ? `Time to think: ${seconds} s, while this is in front and nothing covers it` : "The time to think is over.";
     if (this.#confirm.disabled === may) {
@@ -236,6 +247,6 @@ class DestroyDialog {
   }
 
   #decide() {
-    if (this.#remaining === 0 && this.#typed) this.#answer(true);
+    if (this.#remaining === 0 && this.#typed && this.#sight.clear) this.#answer(true);
   }
 }
