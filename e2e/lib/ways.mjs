@@ -28,8 +28,8 @@ export const pageWays = {
     const connection = new RTCPeerConnection({ iceServers: [{ urls: stun }] });
     connection.createDataChannel("x");
     await connection.setLocalDescription(await connection.createOffer());
+    globalThis.kept = connection; // it asks for as long as it lives
     await new Promise((resolve) => setTimeout(resolve, 1200));
-    connection.close();
   },
   "image": ({ url }) => void (new Image().src = url),
   "image, srcset": ({ url }) => void (new Image().srcset = `${url} 2x`),
