@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -234,16 +235,14 @@ func (e *examination) checkPin(found verify.Found) {
 		e.say(Bad, "pin", "Pin policy and wasm as enclave build prints them.", "No pin stands in the app's sources: it starts whatever the host serves.")
 		return
 	}
-	for _, policy := range policies {
-		if policy == found.Pin.Policy {
-			e.say(Good, "pin", "", "The app pins the loader that the host serves.")
-			if e.page.contains(found.Pin.Wasm) {
-				e.say(Good, "pin", "", "The app pins the module that the host serves.")
-			} else {
-				e.say(Bad, "pin", "Pin wasm, too: "+found.Pin.Wasm, "The app's sources do not hold the hash of the module of this release.")
-			}
-			return
+	if slices.Contains(policies, found.Pin.Policy) {
+		e.say(Good, "pin", "", "The app pins the loader that the host serves.")
+		if e.page.contains(found.Pin.Wasm) {
+			e.say(Good, "pin", "", "The app pins the module that the host serves.")
+		} else {
+			e.say(Bad, "pin", "Pin wasm, too: "+found.Pin.Wasm, "The app's sources do not hold the hash of the module of this release.")
 		}
+		return
 	}
 	loader, _ := release.ParsePolicy(policies[0])
 	e.say(Bad, "pin", "Take address, policy and wasm from one release, after checking it.", "The app pins the loader %s, and embeds %s: the launch will be refused.", loader, found.Path)

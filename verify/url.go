@@ -249,7 +249,7 @@ var neverSent = []string{
 	"Content-Security-Policy-Report-Only", "Reporting-Endpoints", "Report-To", "Nel", "Refresh", "Location", "Link", "Set-Cookie",
 	"Clear-Site-Data", "Sourcemap", "X-Sourcemap", "Service-Worker-Allowed", "Access-Control-Allow-Credentials", "Content-Disposition",
 	"Cross-Origin-Embedder-Policy-Report-Only", "Cross-Origin-Opener-Policy-Report-Only", "Permissions-Policy-Report-Only", "Document-Policy",
-	"Document-Policy-Report-Only", "Require-Document-Policy", "Speculation-Rules", "Supports-Loading-Mode", "Allow-Csp-From", "Integrity-Policy",
+	"Document-Policy-Report-Only", "Require-Document-Policy", "Speculation-Rules", "Supports-Loading-Mode", "Allow-Csp-From", "Integrity-Policy", "Integrity-Policy-Report-Only",
 	"X-Frame-Options", "Activate-Storage-Access", "Critical-Ch", "Accept-Ch", "Origin-Trial", "Use-As-Dictionary", "No-Vary-Search", "X-Dns-Prefetch-Control",
 }
 

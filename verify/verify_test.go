@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -64,9 +65,7 @@ func serve(t testing.TB, tell lie) (origin string) {
 }
 
 func pass(w http.ResponseWriter, code int, h http.Header, body []byte) {
-	for name, values := range h {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), h)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(code)
 	w.Write(body)
@@ -305,9 +304,7 @@ func bomb(w http.ResponseWriter, _ *http.Request, honest *httptest.ResponseRecor
 
 // breakOff promises more than it sends.
 func breakOff(w http.ResponseWriter, _ *http.Request, honest *httptest.ResponseRecorder) bool {
-	for name, values := range honest.Header() {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), honest.Header())
 	w.Header().Set("Content-Length", strconv.Itoa(honest.Body.Len()))
 	w.Write(honest.Body.Bytes()[:1000])
 	return true
