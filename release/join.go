@@ -140,7 +140,8 @@ func assemble(p parts) (*Release, error) {
 	r := &Release{
 		Version: p.version, Commit: p.commit, Toolchain: Toolchain, Storage: store.SchemaVersion,
 		Build:       BuildInfo{Env: buildEnv, Flags: buildFlags, Tags: append([]string{}, p.tags...), WasmExec: Integrity([]byte(p.wasmExec))},
-		Measurement: measurement.Hex(), Path: pathOf(measurement.Hex()), Policy: policy, Wasm: wasm.Integrity(), SDK: p.sdk}
+		Measurement: measurement.Hex(), Path: pathOf(measurement.Hex()), Policy: policy, Wasm: wasm.Integrity(), SDK: p.sdk,
+	}
 	r.add(pageName, []byte(page))
 	r.add(script, loader)
 	r.add(wasm.name()+".wasm", p.module)
