@@ -82,7 +82,7 @@ export async function attempt({ url, pin, timeoutMs, patienceMs }) {
   const share = crypto.getRandomValues(new Uint8Array(32));
   const started = performance.now();
   const connecting = connect({ url, pin, account: url, container, timeoutMs, share });
-  const witness = container.querySelector("iframe").cloneNode();
+  const witness = container.querySelector("dialog > div").shadowRoot.querySelector("iframe").cloneNode();
   const patience = patienceMs && new Promise((resolve) => {
     const settled = () => setTimeout(resolve, patienceMs);
     witness.addEventListener("load", settled, { once: true });

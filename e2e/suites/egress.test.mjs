@@ -49,7 +49,7 @@ async function attackFrom(bench, home, run, options) {
     const launch = await page.evaluate(async (attributes, pin, bare) => {
       if (bare) return void (window.target = await embed(attributes));
       const launch = await startKms({ url: attributes.url, pin, timeoutMs: 20000 });
-      window.target = document.querySelector("#kms iframe");
+      window.target = enclaveFrame();
       return launch;
     }, attributes, home.release.pin, options.bare ?? false);
     const said = await page.evaluate(async (targets) => {
