@@ -9,6 +9,7 @@ import (
 	"io"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -169,6 +170,7 @@ func checkSchema(text []byte) error {
 
 var (
 	measurementForm = regexp.MustCompile(`\A[0-9a-f]{96}\z`)
+	tagForm         = regexp.MustCompile(`\A[a-z0-9_]{1,32}\z`)
 	toolchainForm   = regexp.MustCompile(`\Ago1(\.[0-9]+){1,2}\z`)
 	sdkNameForm     = regexp.MustCompile(`\A[a-z0-9][a-z0-9-]{0,63}\.js\z`)
 )
@@ -188,6 +190,8 @@ func (d Description) check() error {
 		return bad("commit", "got %q, wanted 40 hex digits or unknown", d.Commit)
 	case !toolchainForm.MatchString(d.Toolchain):
 		return bad("toolchain", "got %q, wanted a version of Go", d.Toolchain)
+	case slices.ContainsFunc(d.Build.Tags, func(tag string) bool { return !tagForm.MatchString(tag) }):
+		return bad("build.tags", "got %q, wanted build tags of letters, digits and underscores", d.Build.Tags)
 	case !integrityForm.MatchString(d.Build.WasmExec):
 		return bad("build.wasmExec", "got %q, wanted a SHA-384", d.Build.WasmExec)
 	case !measurementForm.MatchString(d.Measurement):

@@ -77,6 +77,7 @@ func TestManifestRefused(t *testing.T) {
 		"size 0":             {replace(`"size":1}`, `"size":0}`), ErrManifestValue},
 		"enormous size":      {replace(`"size":1}`, `"size":99999999999}`), ErrManifestValue},
 		"another policy":     {replace("worker-src blob:", "worker-src data:"), ErrManifestValue},
+		"tag is a flag":      {replace(`"tags":[]`, `"tags":["x -toolexec=y"]`), ErrManifestValue},
 		"commit is a flag":   {replace(strings.Repeat("a", 40), "--upload-pack=x"), ErrManifestValue},
 		"version escapes":    {replace(`"version":"1.2.3"`, `"version":"1.2.3\u001b[2J"`), ErrManifestValue},
 		"looser header":      {replace(`"Referrer-Policy":"no-referrer"`, `"Referrer-Policy":"unsafe-url"`), ErrManifestValue},

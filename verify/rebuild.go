@@ -20,7 +20,7 @@ func (r *run) rebuild(ctx context.Context, m release.Manifest, contents map[stri
 		return uncheckedf("rebuild: the release was built with %s, this command builds with %s: use the command of the release's own checkout", m.Release.Toolchain, release.Toolchain)
 	}
 	built, err := release.Build(ctx, release.Options{
-		Source: r.Rebuild, Version: m.Release.Version, Commit: m.Release.Commit, Tags: m.Release.Build.Tags, Progress: r.Progress,
+		Source: r.Rebuild, Version: m.Release.Version, Commit: m.Release.Commit, Progress: r.Progress,
 	})
 	if err != nil {
 		return uncheckedf("rebuild: %w", err)

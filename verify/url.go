@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"net/url"
 	"regexp"
 	"slices"
@@ -202,7 +204,12 @@ func newClient() *http.Client {
 // ask asks for one file. It reads no more than limit bytes, and one to notice more.
 func (h *host) ask(ctx context.Context, s shape, file, app string, limit int) (answer, error) {
 	a := answer{file: file, shape: s.name}
-	q, err := http.NewRequestWithContext(ctx, http.MethodGet, h.origin+file, nil)
+	early := 0 // an interim answer, whose Link headers some browsers follow
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: func(code int, _ textproto.MIMEHeader) error {
+		early = code
+		return nil
+	}})
+	q, err := http.NewRequestWithContext(traced, http.MethodGet, h.origin+file, nil)
 	if err != nil {
 		return a, uncheckedf("%w", err)
 	}
@@ -221,6 +228,9 @@ func (h *host) ask(ctx context.Context, s shape, file, app string, limit int) (a
 			got += fmt.Sprintf(" to %q", clip(to))
 		}
 		return a, &Difference{File: file, Shape: s.name, What: "status", Got: got, Want: "200, for a file that the manifest lists"}
+	}
+	if early != 0 {
+		return a, &Difference{File: file, Shape: s.name, What: "status", Got: fmt.Sprintf("%d before 200", early), Want: "200 alone"}
 	}
 	a.header = response.Header
 	a.content, err = readDecoded(strings.ToLower(response.Header.Get("Content-Encoding")), response.Body, limit)

@@ -209,6 +209,7 @@ func TestLyingHosts(t *testing.T) {
 		"coding that nobody asked for":   {file(".js"), set("Content-Encoding", "compress"), "body", "was not asked for"},
 		"breaks off":                     {file(".wasm"), breakOff, "body", "unexpected EOF"},
 		"redirect":                       {file(".html"), answer(302, "Location", "https://evil.example/\u009b2J"), "status", `302 to "https://evil.example/`},
+		"early hints":                    {file(".html"), hints, "status", "103"},
 		"not found":                      {file(".wasm"), answer(404), "status", "404"},
 		"server error":                   {file(".js"), answer(500), "status", "500"},
 		"no content":                     {file(".js"), answer(204), "status", "204"},
@@ -300,6 +301,14 @@ func bomb(w http.ResponseWriter, _ *http.Request, honest *httptest.ResponseRecor
 	honest.Header().Set("Content-Encoding", "gzip")
 	pass(w, 200, honest.Header(), b.Bytes())
 	return true
+}
+
+// hints sends an interim answer with a link.
+func hints(w http.ResponseWriter, _ *http.Request, _ *httptest.ResponseRecorder) bool {
+	w.Header().Set("Link", "</evil.js>; rel=preload; as=script")
+	w.WriteHeader(http.StatusEarlyHints)
+	w.Header().Del("Link")
+	return false
 }
 
 // breakOff promises more than it sends.
@@ -524,5 +533,21 @@ func copySource(t *testing.T, dir string) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestTestBuild: a release with code that only tests may have is not verified,
+// though its manifest says so itself.
+func TestTestBuild(t *testing.T) {
+	r := *deployed(t).Release
+	r.Build.Tags = []string{"kmstest"}
+	d, err := r.Deploy(release.Deployment{FrameAncestors: []string{"https://app.example"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(release.Handler(d))
+	t.Cleanup(server.Close)
+	if report := check(t, server.URL, Options{}); report.Verdict != Different || report.Difference.What != "build.tags" {
+		t.Errorf("%+v", report)
 	}
 }
