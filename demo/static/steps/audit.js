@@ -36,16 +36,21 @@ async function log({ kms }) {
 const standard = (root) => root.replaceAll("-", "+").replaceAll("_", "/").padEnd(Math.ceil(root.length / 4) * 4, "=");
 
 function table(entries) {
-  const head = ["No.", "When", "What", "Key", "Outcome"];
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Log entries" }, h("table", {},
-    h("thead", {}, h("tr", {}, head.map((name) => h("th", { scope: "col" }, name)))),
-    h("tbody", {}, entries.map((entry) => h("tr", {},
-      h("td", { class: "number" }, entry.seq),
-      h("td", {}, time(entry.time)),
-      h("td", {}, h("code", {}, entry.method)),
-      h("td", {}, entry.kid ? keyName(entry.kid) : "–"),
-      h("td", {}, h("span", { class: "tag", "data-tone": entry.outcome === "ok" ? "good" : "warn" }, entry.outcome)))))));
+  const columns = ["No.", "When", "What", "Key", "Outcome"];
+  // The roles are said, because on narrow screens the style takes the table apart.
+  return h("div", { class: "scroll log", tabindex: "0", role: "region", "aria-label": "Log entries" }, h("table", { role: "table" },
+    h("thead", {}, h("tr", {}, columns.map((name) => h("th", { scope: "col" }, name)))),
+    h("tbody", { role: "rowgroup" }, entries.map((entry) => h("tr", { role: "row" }, cells(entry).map((cell, i) =>
+      h("td", { role: "cell", class: i === 0 ? "number" : null, "data-column": columns[i] }, cell)))))));
 }
+
+const cells = ({ seq, time: seconds, method, kid, outcome }) => [
+  seq,
+  time(seconds),
+  h("code", {}, method),
+  kid ? keyName(kid) : "–",
+  h("span", { class: "tag", "data-tone": outcome === "ok" ? "good" : "warn" }, outcome),
+];
 
 /** A key as one row has room for it: its picture and the beginning of its thumbprint. */
 function keyName(kid) {
