@@ -26,11 +26,11 @@ export const algorithms = { ES256: "ES256 · ECDSA on P-256", EdDSA: "EdDSA · E
 
 /** What an error code means, and what one can do about it. */
 export const errors = {
-  invalid_request: "The request was not acceptable. Change what is named and try again.",
+  invalid_request: "Change what is named and try again.",
   unknown_method: "The enclave has no such method.",
   not_found: "There is no vault, or no such key. Reload the page to see what there is.",
   locked: "The vault has to be unlocked first.",
-  denied: "The enclave's rules do not allow this.",
+  denied: "The enclave's rules do not allow this, or not now.",
   cancelled: "It was called off. Nothing was changed.",
   expired: "Nobody answered the dialog in time. Nothing was changed.",
   quota_exceeded: "That is more than a vault allows.",
