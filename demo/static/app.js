@@ -51,7 +51,8 @@ async function start() {
   kms.on("alert", (data) => banner("warn", data.message));
   launchStep.settle(launched(kms));
   const level = levels[kms.launch.level] ?? levels.unpinned;
-  pill(level.tone, `Running · ${level.name.toLowerCase()}`);
+  const warned = kms.launch.warnings?.length > 0;
+  pill(warned ? "warn" : level.tone, `Running · ${level.name.toLowerCase()}${warned ? ", with warnings" : ""}`);
 }
 
 let basis; // what the results on the page were made with: the key, "" for a vault without one, null without a vault

@@ -2,7 +2,7 @@
 
 export const levels = {
   enforced: { name: "Enforced", tone: "good" },
-  checked: { name: "Checked", tone: "good" },
+  checked: { name: "Checked", tone: "part" }, // weaker than enforced: what the host sends to the frame alone is not seen
   unpinned: { name: "Not pinned", tone: "warn" },
 };
 
