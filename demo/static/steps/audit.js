@@ -4,7 +4,7 @@ import { checks, copyable, groups, h, time } from "../dom.js";
 import { picture } from "../picture.js";
 
 const shown = 50; // newest entries on the page; the file has them all
-const command = "go run ./cmd/enclave audit verify";
+const command = "bin/enclave audit verify";
 
 export const audit = {
   id: "audit",
@@ -23,17 +23,20 @@ async function log({ kms }) {
   const verdict = await kms.audit.verify();
   return [
     checks([[verdict.valid, verdict.valid
-      ? `All ${verdict.size} entries are in place, in order, and make up the head below.`
+      ? `${verdict.size === 1 ? "The one entry is" : `All ${verdict.size} entries are`} in place, in order, and ${verdict.size === 1 ? "makes" : "make"} up the head below.`
       : `The log is broken at entry ${verdict.firstBad ?? "?"}: ${verdict.reason ?? "no reason given"}`]]),
     h("p", { class: "label" }, "Head of the log"),
     h("p", { class: "mono kid" }, groups(standard(verdict.root), 4)),
     table(entries.toReversed()),
-    h("p", { class: "fine" }, size > entries.length ? `The newest ${entries.length} of ${size}. The file has them all.` : "Newest first."),
+    h("p", { class: "fine" }, size > entries.length ? `The newest ${entries.length} of ${size}. The file has them all.` : "Newest first.",
+      " This is the log as it was at ", clock(), "; read it again after the next signature."),
   ];
 }
 
 /** Base64 as RFC 4648 section 4 has it: the head as checkpoints and the command show it, to compare by eye. */
 const standard = (root) => root.replaceAll("-", "+").replaceAll("_", "/").padEnd(Math.ceil(root.length / 4) * 4, "=");
+
+const clock = () => new Intl.DateTimeFormat(undefined, { timeStyle: "medium" }).format(new Date());
 
 function table(entries) {
   const columns = ["No.", "When", "What", "Key", "Outcome"];
@@ -72,8 +75,7 @@ async function download({ kms }) {
   return [
     h("p", {}, "Saved as ", h("code", {}, name), ". In the project's directory, with the path your browser saved it under:"),
     copyable("Command", `${command} ~/Downloads/${name}`),
-    h("p", { class: "fine" }, "It shows the same root as the head above, if you read the log after your last signature."),
-    h("p", { class: "fine" }, "With the command installed: ", h("code", {}, `enclave audit verify ${name}`)),
+    h("p", { class: "fine" }, h("code", {}, "make enclave"), " builds the command. It shows the same root as the head above, if you read the log after your last signature."),
   ];
 }
 
