@@ -47,8 +47,9 @@ export const errors = {
   internal: "That is a defect of the enclave. Please report it.",
 };
 
-/** What to do when the enclave does not start, by error code. */
+/** What to do when the enclave does not start, by error code; "sdk" if there is none. */
 export const startAdvice = {
+  sdk: "The SDK did not load: one of its modules is missing, or is not the one that this page's import map names, as after a change in sdk/ while the demo runs. Stop the demo, start it again and reload.",
   launch_refused: "Is the demo still running in its terminal? If another release was built meanwhile, stop the demo and start it again. Then reload this page.",
   integrity: "What the enclave's host served is not the release that this app pinned. Stop the demo, start it again and reload.",
   timeout: "Is the demo still running in its terminal? Reload when it is.",

@@ -47,7 +47,7 @@ function surroundings(warnings) {
 export function refused(error, again) {
   const button = h("button", { type: "button" }, "Try again");
   button.addEventListener("click", again);
-  return [shown(error), h("p", {}, startAdvice[error.code] ?? "Reload the page. If that does not help, stop the demo and start it again."), h("p", { class: "actions" }, button)];
+  return [shown(error), h("p", {}, startAdvice[error.code ?? "sdk"] ?? "Reload the page. If that does not help, stop the demo and start it again."), h("p", { class: "actions" }, button)];
 }
 
 /** The element shows a KmsError; anything else means that the SDK itself is missing. */
