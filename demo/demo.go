@@ -4,7 +4,7 @@
 //
 // [Handler] serves the whole of the app's own origin:
 //
-//	/                      index.html
+//	/                      index.html, with the import map of the SDK
 //	/…                     the files of static/, by their names
 //	/sdk/…                 the SDK's modules, from the file system given by the caller
 //	/pin.js                what the app pins, generated from [Config]
@@ -13,7 +13,11 @@
 // its enclave is built by the same command that serves it.
 //
 // The enclave never comes from this origin: what this handler serves can embed
-// [Config.EnclaveURL] and talk to it, and nothing else.
+// [Config.EnclaveURL] and talk to its host, and nothing else.
+//
+// What docs/embedding.md asks of apps, this one does: the policy names the one
+// page that may be embedded, and the browser checks the SDK's modules against
+// the import map before it runs them.
 package demo
 
 import (
@@ -32,6 +36,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/kms-enclave/kms-enclave/release"
 )
 
 //go:generate go run ./internal/icons -out static/icons
@@ -49,10 +55,17 @@ type Config struct {
 
 // Handler returns the app's origin. sdk is the root of the SDK's sources.
 //
-// It panics if cfg.EnclaveURL is not an absolute http or https URL: the URL
-// goes into the policy of every page, and it is the program that chose it.
+// The import map is made once: a module of the SDK that changes afterwards is
+// one that browsers refuse, until the program starts again.
+//
+// It panics if cfg.EnclaveURL is not the absolute http or https URL of a page:
+// the URL goes into the policy of every page, and it is the program that chose it.
 func Handler(cfg Config, sdk fs.FS) http.Handler {
 	origin, err := originOf(cfg.EnclaveURL)
+	if err != nil {
+		panic(err)
+	}
+	framed, err := pageOf(cfg.EnclaveURL)
 	if err != nil {
 		panic(err)
 	}
@@ -60,7 +73,18 @@ func Handler(cfg Config, sdk fs.FS) http.Handler {
 	if err != nil {
 		panic(err) // the embedded directory is part of the program
 	}
-	site := &site{static: static, sdk: sdk, pin: pinModule(cfg), policy: policy(origin)}
+	page, err := fs.ReadFile(static, indexName)
+	if err != nil {
+		panic(err) // so is the page
+	}
+	integrity := importMap(sdk)
+	site := &site{
+		static: static,
+		sdk:    sdk,
+		page:   withImportMap(page, integrity),
+		pin:    pinModule(cfg),
+		policy: policy(origin, framed, integrity),
+	}
 	return http.HandlerFunc(site.serve)
 }
 
@@ -68,6 +92,7 @@ func Handler(cfg Config, sdk fs.FS) http.Handler {
 type site struct {
 	static fs.FS
 	sdk    fs.FS
+	page   []byte
 	pin    []byte
 	policy string
 }
@@ -110,13 +135,16 @@ func (s *site) setHeaders(h http.Header) {
 func (s *site) find(urlPath string) (content []byte, contentType string, err error) {
 	name := strings.TrimPrefix(urlPath, "/")
 	if name == "" {
-		name = "index.html"
+		name = indexName
 	}
 	contentType, ok := contentTypes[path.Ext(name)]
 	if !ok || !fs.ValidPath(name) || strings.Contains(name, `\`) {
 		return nil, "", fs.ErrNotExist
 	}
-	if name == "pin.js" {
+	switch name {
+	case indexName:
+		return s.page, contentType, nil
+	case "pin.js":
 		return s.pin, contentType, nil
 	}
 	if module, ok := strings.CutPrefix(name, "sdk/"); ok {
@@ -154,17 +182,55 @@ func isModule(name string) bool {
 	})
 }
 
+const (
+	indexName = "index.html"
+
+	// emptyImportMap is where index.html has room for the import map, before its
+	// first module: import maps that come later apply to nothing loaded earlier.
+	emptyImportMap = `<script type="importmap"></script>`
+)
+
+// importMap is the import map of the SDK, the text that "enclave build" prints
+// for the same files. A file that cannot be read is not in it, and is not
+// served either.
+func importMap(sdk fs.FS) []byte {
+	names, err := fs.Glob(sdk, "*.js")
+	if err != nil {
+		panic(err) // the pattern is well formed
+	}
+	var described release.Description
+	for _, name := range names {
+		content, err := fs.ReadFile(sdk, name)
+		if err != nil || !isModule(name) {
+			continue
+		}
+		described.SDK = append(described.SDK, release.FileInfo{Name: name, SHA384: release.Integrity(content), Size: len(content)})
+	}
+	return described.ImportMap("/sdk/")
+}
+
+// withImportMap puts the import map into the page.
+func withImportMap(page, integrity []byte) []byte {
+	if bytes.Count(page, []byte(emptyImportMap)) != 1 {
+		panic("demo: index.html has no single place for the import map")
+	}
+	opened, closed, _ := strings.Cut(emptyImportMap, "><")
+	return bytes.Replace(page, []byte(emptyImportMap), slices.Concat([]byte(opened+">"), integrity, []byte("<"+closed)), 1)
+}
+
 // policy is the Content-Security-Policy of every response of the app: code,
-// style and pictures from its own origin; one other origin to fetch from and
-// to embed, the enclave's.
-func policy(enclaveOrigin string) string {
+// style and pictures from its own origin; one other origin to fetch from, the
+// enclave's; and one page of it to embed. The import map has to be in the page,
+// so its hash allows this one text (CSP3 section 2.3.1, hash-source).
+func policy(enclaveOrigin, enclavePage string, integrity []byte) string {
+	sum := sha256.Sum256(integrity)
 	return strings.Join([]string{
 		"default-src 'none'",
-		"script-src 'self'",
+		"script-src 'self' 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'",
 		"style-src 'self'",
 		"img-src 'self' data:",
 		"connect-src 'self' " + enclaveOrigin,
-		"frame-src " + enclaveOrigin,
+		"frame-src " + enclavePage,
 		"manifest-src 'self'",
 		"worker-src 'self'",
 		"base-uri 'none'",
@@ -191,6 +257,27 @@ func originOf(enclaveURL string) (string, error) {
 		return "", fmt.Errorf("enclave URL has host %q, wanted a name or an address", u.Host)
 	}
 	return u.Scheme + "://" + u.Host, nil
+}
+
+// pageOf returns a page's URL as one host-source with a path. Without a path,
+// or with one that ends with a slash, a source would allow more than one page;
+// queries and fragments play no part in matching (CSP3 section 6.7.2.8).
+func pageOf(enclaveURL string) (string, error) {
+	origin, err := originOf(enclaveURL)
+	if err != nil {
+		return "", err
+	}
+	u, err := url.Parse(enclaveURL)
+	if err != nil {
+		return "", fmt.Errorf("enclave URL cannot be parsed: %w", err)
+	}
+	foreign := func(c rune) bool {
+		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/", c)
+	}
+	if u.Path == "" || strings.HasSuffix(u.Path, "/") || strings.ContainsFunc(u.Path, foreign) {
+		return "", fmt.Errorf("enclave URL has path %q, wanted that of a page, of letters, digits and -._~/", u.Path)
+	}
+	return origin + u.Path, nil
 }
 
 // pinModule is the source of /pin.js.

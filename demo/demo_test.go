@@ -1,6 +1,9 @@
 package demo
 
 import (
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/base64"
 	"encoding/json/v2"
 	"image/png"
 	"io"
@@ -8,12 +11,16 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"os"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"github.com/kms-enclave/kms-enclave/doctor"
 )
 
 var config = Config{
@@ -131,8 +138,8 @@ func TestUnreadableFileIsNotFoundOrFailure(t *testing.T) {
 
 func TestEveryResponseHasTheHeaders(t *testing.T) {
 	want := map[string]string{
-		"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
-			"connect-src 'self' http://localhost:8443; frame-src http://localhost:8443; manifest-src 'self'; " +
+		"Content-Security-Policy": "default-src 'none'; script-src 'self' " + hashOf(servedImportMap(t)) + "; style-src 'self'; img-src 'self' data:; " +
+			"connect-src 'self' http://localhost:8443; frame-src " + config.EnclaveURL + "; manifest-src 'self'; " +
 			"worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 		"Cross-Origin-Opener-Policy": "same-origin",
 		"Referrer-Policy":            "no-referrer",
@@ -151,6 +158,71 @@ func TestEveryResponseHasTheHeaders(t *testing.T) {
 				t.Errorf("GET %s: got %s %q, wanted %q", target, name, got, value)
 			}
 		}
+	}
+}
+
+// servedImportMap is the text of the page's only inline script.
+func servedImportMap(t *testing.T) string {
+	t.Helper()
+	page := body(t, get(t, Handler(config, sdk), http.MethodGet, "/", nil))
+	found := regexp.MustCompile(`(?s)<script type="importmap">(.*?)</script>`).FindAllStringSubmatchIndex(page, -1)
+	if len(found) != 1 {
+		t.Fatalf("page has %d import maps, wanted 1", len(found))
+	}
+	if module := strings.Index(page, `<script type="module"`); module < found[0][0] {
+		t.Error("the import map comes after the first module, to which it would not apply")
+	}
+	return page[found[0][2]:found[0][3]]
+}
+
+// hashOf is a hash-source of a policy (CSP3 section 2.3.1).
+func hashOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}
+
+// The import map has every module of the SDK that the app serves beside kms.js,
+// with the hash of what is served.
+func TestImportMapHasTheHashes(t *testing.T) {
+	var found struct {
+		Integrity map[string]string `json:"integrity"`
+	}
+	if err := json.Unmarshal([]byte(servedImportMap(t)), &found, json.RejectUnknownMembers(true)); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := slices.Sorted(maps.Keys(found.Integrity)), []string{"/sdk/kms.js", "/sdk/status.js"}; !slices.Equal(got, want) {
+		t.Errorf("import map names %q, wanted %q", got, want)
+	}
+	for name, integrity := range found.Integrity {
+		sum := sha512.Sum384([]byte(body(t, get(t, Handler(config, sdk), http.MethodGet, name, nil))))
+		if want := "sha384-" + base64.StdEncoding.EncodeToString(sum[:]); integrity != want {
+			t.Errorf("%s: got %q, wanted %q", name, integrity, want)
+		}
+	}
+}
+
+// The demo is what docs/embedding.md tells apps to be: the doctor finds nothing
+// to say about the app's own side. (That the pin is right, and what the host
+// sends, is between the doctor and a real release.)
+func TestDoctorIsContent(t *testing.T) {
+	checkout := os.DirFS("../sdk")
+	server := httptest.NewServer(Handler(config, checkout))
+	defer server.Close()
+	app, err := url.Parse(server.URL + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := map[string]bool{}
+	for _, finding := range doctor.Examine(t.Context(), app, doctor.Options{}).Findings {
+		switch finding.Topic {
+		case "csp", "frame-src", "connect-src", "integrity", "opener", "frames", "scripts":
+			if good[finding.Topic] = finding.Grade == doctor.Good; !good[finding.Topic] {
+				t.Errorf("%s, %s: %s", finding.Grade, finding.Topic, finding.What)
+			}
+		}
+	}
+	if !good["csp"] || !good["opener"] {
+		t.Errorf("found %v, wanted csp and opener to be good", good)
 	}
 }
 
@@ -201,14 +273,14 @@ func constants(t *testing.T, cfg Config) map[string]string {
 func TestPin(t *testing.T) {
 	found := constants(t, config)
 	var pin struct{ Policy, Wasm string }
-	var url, measurement string
-	for text, value := range map[string]any{found["pin"]: &pin, found["url"]: &url, found["measurement"]: &measurement} {
+	var page, measurement string
+	for text, value := range map[string]any{found["pin"]: &pin, found["url"]: &page, found["measurement"]: &measurement} {
 		if err := json.Unmarshal([]byte(text), value, json.MatchCaseInsensitiveNames(true)); err != nil {
 			t.Errorf("constant %s: %v", text, err)
 		}
 	}
-	if pin.Policy != config.Policy || pin.Wasm != config.Wasm || url != config.EnclaveURL || measurement != config.Measurement {
-		t.Errorf("got %+v %q %q, wanted what was configured", pin, url, measurement)
+	if pin.Policy != config.Policy || pin.Wasm != config.Wasm || page != config.EnclaveURL || measurement != config.Measurement {
+		t.Errorf("got %+v %q %q, wanted what was configured", pin, page, measurement)
 	}
 	unpinned := config
 	unpinned.Policy = ""
@@ -263,6 +335,27 @@ func TestOrigin(t *testing.T) {
 	}
 }
 
+func TestFramedPage(t *testing.T) {
+	for enclaveURL, want := range map[string]string{
+		config.EnclaveURL: config.EnclaveURL,
+		"https://user:pass@kms.example/r/0/kms.html?a#b": "https://kms.example/r/0/kms.html",
+		"http://[::1]:9/kms.html":                        "http://[::1]:9/kms.html",
+		"https://kms.example/%6bms.html":                 "https://kms.example/kms.html",
+	} {
+		if got, err := pageOf(enclaveURL); err != nil || got != want {
+			t.Errorf("page of %q: got %q, %v; wanted %q", enclaveURL, got, err, want)
+		}
+	}
+	for _, enclaveURL := range []string{
+		"/kms.html", "https://kms.example", "https://kms.example/", "https://kms.example/r/", "https://kms.example/a;script-src%20*", "https://kms.example/a%3bb",
+		"https://kms.example/a,b", "https://kms.example/a b", "https://kms.example/a%2520b", "https://kms.example/*", "https://kms.example/'none'", "https://kms.example/k\u00e4se.html",
+	} {
+		if got, err := pageOf(enclaveURL); err == nil {
+			t.Errorf("page of %q: got %q, wanted an error", enclaveURL, got)
+		}
+	}
+}
+
 func TestHandlerPanicsWithoutEnclave(t *testing.T) {
 	defer func() {
 		if recover() == nil {
@@ -293,6 +386,9 @@ func static(t *testing.T) map[string]string {
 func TestEveryEmbeddedFileIsServed(t *testing.T) {
 	handler := Handler(config, sdk)
 	for name, content := range static(t) {
+		if name == "/index.html" {
+			content = strings.Replace(content, emptyImportMap, `<script type="importmap">`+servedImportMap(t)+"</script>", 1)
+		}
 		response := get(t, handler, http.MethodGet, name, nil)
 		if response.StatusCode != http.StatusOK || body(t, response) != content {
 			t.Errorf("GET %s: got status %d or another content", name, response.StatusCode)
@@ -300,8 +396,8 @@ func TestEveryEmbeddedFileIsServed(t *testing.T) {
 	}
 }
 
-// The policy allows neither inline script nor inline style, so the page may
-// hold none; and it may refer to nothing outside its origin.
+// The policy allows neither inline style nor inline script but the import map, so
+// the page may hold none; and it may refer to nothing outside its origin.
 func TestPageObeysItsPolicy(t *testing.T) {
 	files := static(t)
 	page := files["/index.html"]

@@ -21,6 +21,9 @@ const [launchStep, vaultStep, keysStep] = steps;
 const destroyStep = steps.at(-1);
 const tour = steps.slice(1, -1); // what "run every step" runs: all but the start and the end
 
+const welcome = byId("run-all-note").textContent;
+let touring = false;
+
 byId("map-app").textContent = location.host;
 byId("map-enclave").textContent = new URL(url).host;
 byId("challenge").querySelector('[name="data"]').value = fresh();
@@ -48,28 +51,42 @@ async function start() {
   kms.on("alert", (data) => banner("warn", data.message));
   launchStep.settle(launched(kms));
   const level = levels[kms.launch.level] ?? levels.unpinned;
-  pill(level.tone, `Running · ${level.name.toLowerCase()}`);
+  const warned = kms.launch.warnings?.length > 0;
+  pill(warned ? "warn" : level.tone, `Running · ${level.name.toLowerCase()}${warned ? ", with warnings" : ""}`);
 }
 
-let signer; // the key that the results on the page were made with
+let basis; // what the results on the page were made with: the key, "" for a vault without one, null without a vault
 
 /** Brings every card up to date with the session. */
 async function update() {
   const { status, signing } = session;
   document.body.dataset.vault = status.state;
-  if (!session.open || signing?.kid !== signer) for (const step of steps.slice(2, -1)) step.clear();
-  signer = signing?.kid;
+  const now = session.open ? signing?.kid ?? "" : null;
+  if (now !== basis) {
+    for (const step of steps.slice(2, -1)) step.clear();
+    if (!touring) note(welcome); // what it said of the results holds no longer
+  }
+  basis = now;
   if (session.open) vaultStep.settle(describe(status));
-  else {
+  else if (vaultStep.state !== "failed" || status.state === "lost") {
     vaultStep.clear();
     vaultStep.show(describe(status));
   }
   if (signing && keysStep.state !== "done" && !keysStep.busy) {
     keysStep.settle([await pair(session), h("p", { class: "fine" }, "They were here already: made earlier, and used again without ever leaving.")]);
   }
-  if (session.open) destroyStep.clear();
+  if (session.open && destroyStep.state === "done") destroyStep.clear();
   for (const step of steps) step.update();
-  byId("run-all").disabled = status.state === "lost" || status.state === "locked";
+  byId("run-all").disabled = touring || status.state === "lost" || status.state === "locked";
+}
+
+/** A step's use of a key, or its refusal, is in the log: the vault's card counts again. */
+function ran() {
+  if (!touring && byId("run-all-note").dataset.stopped) note(welcome);
+  if (!session.kms) return;
+  session.refresh().catch(() => {
+    // The step has said what is wrong, or the next one will.
+  });
 }
 
 /** Another tab may have changed the vault while nobody looked at this one. */
@@ -82,19 +99,33 @@ function lookAgain() {
 
 /** Runs the tour, stopping at the first step that does not work. */
 async function runAll() {
-  const note = byId("run-all-note");
+  touring = true;
   byId("run-all").disabled = true;
-  for (const step of tour) {
-    if (step.state === "done" && (step === vaultStep || step === keysStep)) continue;
-    note.textContent = `${step.title}…`;
-    if (await step.run()) continue;
-    note.textContent = `It stopped at “${step.title}”.`;
-    step.card.scrollIntoView();
-    byId("run-all").disabled = false;
+  const stopped = await firstToStop();
+  touring = false;
+  byId("run-all").disabled = false;
+  if (!stopped) {
+    note("Done: every step below has its result. ", h("a", { href: "#launch" }, "Look at them"), ".");
     return;
   }
-  note.replaceChildren("Done: every step below has its result. ", h("a", { href: "#launch" }, "Look at them"), ".");
-  byId("run-all").disabled = false;
+  note(`It stopped at “${stopped.title}”.`);
+  byId("run-all-note").dataset.stopped = "true";
+  stopped.card.scrollIntoView();
+}
+
+async function firstToStop() {
+  for (const step of tour) {
+    if (step.state === "done" && (step === vaultStep || step === keysStep)) continue;
+    note(`${step.title}…`);
+    if (!(await step.run())) return step;
+  }
+  return null;
+}
+
+/** What is said below the button that runs every step. */
+function note(...content) {
+  delete byId("run-all-note").dataset.stopped;
+  byId("run-all-note").replaceChildren(...content);
 }
 
 /** The list of steps beside the cards, with each one's state. */
@@ -108,6 +139,7 @@ function contents() {
     };
     step.addEventListener("state", show);
     step.addEventListener("busy", () => byId("pulse").classList.toggle("running", steps.some(({ busy }) => busy)));
+    step.addEventListener("ran", ran);
     show();
     return item;
   }));

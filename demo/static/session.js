@@ -18,13 +18,26 @@ export class Session extends EventTarget {
     await this.refresh();
   }
 
-  /** Reads again what the enclave has: a reload, another tab or a step may have changed it. */
-  async refresh() {
+  /**
+   * Reads again what the enclave has: a reload, another tab or a step may have changed it.
+   *
+   * @param {string[]} [preferred] which of the keys made in the same second to work with: by default the ones so far
+   */
+  refresh(preferred) {
+    const read = () => this.#read(preferred ?? [this.vapid?.kid, this.signing?.kid]);
+    const done = this.#last.then(read, read); // one after the other, so that the last word is the newest
+    this.#last = done;
+    return done;
+  }
+
+  #last = Promise.resolve();
+
+  async #read(preferred) {
     this.status = await this.kms.vault.status();
     const keys = this.status.state === "unlocked" ? await this.#keys() : [];
     const newest = (purpose) => keys
       .filter((key) => key.purpose === purpose && key.state === "active")
-      .sort((a, b) => b.createdAt - a.createdAt || a.uses - b.uses)[0] ?? null;
+      .sort((a, b) => b.createdAt - a.createdAt || preferred.includes(b.kid) - preferred.includes(a.kid))[0] ?? null;
     this.vapid = newest("vapid");
     this.signing = newest("signing");
     this.dispatchEvent(new Event("change"));

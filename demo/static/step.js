@@ -8,6 +8,9 @@ import { errors } from "./words.js";
  * @typedef {object} Definition
  * @property {string} id of the card
  * @property {(session) => string | null} [needs] why the step cannot run yet, in words
+ * @property {(session) => string | null} [hint] what running it would do that one might not expect
+ * @property {(session) => string} [label] of its first button, if that changes
+ * @property {(error) => string | undefined} [advice] what an error means here; undefined for what it means everywhere
  * @property {(session, form: FormData, action: string) => Promise<Outcome>} run
  *
  * @typedef {object} Outcome
@@ -43,7 +46,8 @@ export class Step extends EventTarget {
   /** Shows whether the step can run now. */
   update() {
     const missing = this.session.kms ? this.definition.needs?.(this.session) ?? null : "The enclave has not started yet.";
-    this.note.textContent = missing ?? "";
+    this.note.textContent = missing ?? this.definition.hint?.(this.session) ?? "";
+    if (this.definition.label) this.buttons[0].textContent = this.definition.label(this.session);
     for (const button of this.buttons) button.disabled = missing !== null || this.busy === true;
     if (missing !== null && this.state === "ready") this.#setState("waiting");
     else if (missing === null && this.state === "waiting") this.#setState("ready");
@@ -57,6 +61,7 @@ export class Step extends EventTarget {
     if (this.busy || this.buttons.every((button) => button.disabled)) return false;
     const button = this.buttons.find((each) => each.dataset.action === action);
     this.#setBusy(button, true);
+    this.#forgetFailure();
     try {
       const { show, extra, done = true } = await this.definition.run(this.session, new FormData(this.form), action);
       if (show) this.show(show);
@@ -65,12 +70,13 @@ export class Step extends EventTarget {
       announce(`${this.title}: done. The result is in the same section.`);
       return true;
     } catch (error) {
-      this.show(failure(error));
+      this.show(failure(error, this.definition.advice?.(error), this.#nameField(error.details?.member)));
       this.#setState("failed");
       announce(`${this.title}: ${error.message}`);
       return false;
     } finally {
       this.#setBusy(button, false);
+      this.dispatchEvent(new Event("ran"));
     }
   }
 
@@ -96,6 +102,27 @@ export class Step extends EventTarget {
   fail(content) {
     this.show(content);
     this.#setState("failed");
+  }
+
+  /** What went wrong last time is not what happens now. */
+  #forgetFailure() {
+    for (const field of this.form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
+    if (this.state !== "failed") return;
+    this.show([]);
+    this.#setState("ready");
+  }
+
+  /**
+   * The label of the field that an error is about, which is marked; fields have the names of the members that they become.
+   *
+   * @param {string | undefined} member as a JSON pointer, such as /params/endpoint
+   */
+  #nameField(member) {
+    const name = member?.split("/").at(-1);
+    const field = name && this.form.elements.namedItem(name);
+    if (!field?.labels?.length) return undefined;
+    field.setAttribute("aria-invalid", "true");
+    return field.labels[0].firstChild.textContent.trim();
   }
 
   #place(selector, content) {
@@ -130,13 +157,25 @@ function announce(text) {
   document.getElementById("announcer").textContent = text;
 }
 
-/** An error in words: what was wrong as the enclave says it, what it means, and the code that programs branch on. */
-export function failure(error, advice = errors[error.code]) {
+/**
+ * An error in words: what was wrong as the enclave says it, what it means, and the code that programs branch on.
+ *
+ * @param {Error & { code?: string, details?: { member?: string } }} error
+ * @param {string} [advice]
+ * @param {string} [field] the label of the field that it is about
+ */
+export function failure(error, advice = errors[error.code], field = undefined) {
   const member = error.details?.member;
   return h("div", { class: "notice", "data-tone": error.code === "cancelled" ? "plain" : "bad" },
-    h("p", {}, h("strong", {}, sentence(error.message))),
+    h("p", {}, h("strong", {}, field ? `“${field}” was not accepted: ${finding(error)}.` : sentence(error.message))),
     advice ? h("p", {}, advice) : null,
     h("p", { class: "fine" }, "Code ", h("code", {}, error.code ?? error.name), member ? [" · member ", h("code", {}, member)] : null));
+}
+
+/** A message about a member, without the member: people see its field. */
+export function finding({ message, details }) {
+  const before = `member ${details?.member}: `;
+  return message.startsWith(before) ? message.slice(before.length) : message;
 }
 
 /** A message as a sentence. A name such as ttlSeconds at its beginning stays as it is. */

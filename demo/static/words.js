@@ -2,7 +2,7 @@
 
 export const levels = {
   enforced: { name: "Enforced", tone: "good" },
-  checked: { name: "Checked", tone: "good" },
+  checked: { name: "Checked", tone: "part" }, // weaker than enforced: what the host sends to the frame alone is not seen
   unpinned: { name: "Not pinned", tone: "warn" },
 };
 
@@ -26,11 +26,11 @@ export const algorithms = { ES256: "ES256 · ECDSA on P-256", EdDSA: "EdDSA · E
 
 /** What an error code means, and what one can do about it. */
 export const errors = {
-  invalid_request: "The request was not acceptable. Change what is named and try again.",
+  invalid_request: "Change what is named and try again.",
   unknown_method: "The enclave has no such method.",
   not_found: "There is no vault, or no such key. Reload the page to see what there is.",
   locked: "The vault has to be unlocked first.",
-  denied: "The enclave's rules do not allow this.",
+  denied: "The enclave's rules do not allow this, or not now.",
   cancelled: "It was called off. Nothing was changed.",
   expired: "Nobody answered the dialog in time. Nothing was changed.",
   quota_exceeded: "That is more than a vault allows.",
@@ -47,8 +47,9 @@ export const errors = {
   internal: "That is a defect of the enclave. Please report it.",
 };
 
-/** What to do when the enclave does not start, by error code. */
+/** What to do when the enclave does not start, by error code; "sdk" if there is none. */
 export const startAdvice = {
+  sdk: "The SDK did not load: one of its modules is missing, or is not the one that this page's import map names, as after a change in sdk/ while the demo runs. Stop the demo, start it again and reload.",
   launch_refused: "Is the demo still running in its terminal? If another release was built meanwhile, stop the demo and start it again. Then reload this page.",
   integrity: "What the enclave's host served is not the release that this app pinned. Stop the demo, start it again and reload.",
   timeout: "Is the demo still running in its terminal? Reload when it is.",

@@ -4,7 +4,7 @@ import { checks, copyable, groups, h, time } from "../dom.js";
 import { picture } from "../picture.js";
 
 const shown = 50; // newest entries on the page; the file has them all
-const command = "go run ./cmd/enclave audit verify";
+const command = "bin/enclave audit verify";
 
 export const audit = {
   id: "audit",
@@ -23,29 +23,37 @@ async function log({ kms }) {
   const verdict = await kms.audit.verify();
   return [
     checks([[verdict.valid, verdict.valid
-      ? `All ${verdict.size} entries are in place, in order, and make up the head below.`
+      ? `${verdict.size === 1 ? "The one entry is" : `All ${verdict.size} entries are`} in place, in order, and ${verdict.size === 1 ? "makes" : "make"} up the head below.`
       : `The log is broken at entry ${verdict.firstBad ?? "?"}: ${verdict.reason ?? "no reason given"}`]]),
     h("p", { class: "label" }, "Head of the log"),
     h("p", { class: "mono kid" }, groups(standard(verdict.root), 4)),
     table(entries.toReversed()),
-    h("p", { class: "fine" }, size > entries.length ? `The newest ${entries.length} of ${size}. The file has them all.` : "Newest first."),
+    h("p", { class: "fine" }, size > entries.length ? `The newest ${entries.length} of ${size}. The file has them all.` : "Newest first.",
+      " This is the log as it was at ", clock(), "; read it again after the next signature."),
   ];
 }
 
 /** Base64 as RFC 4648 section 4 has it: the head as checkpoints and the command show it, to compare by eye. */
 const standard = (root) => root.replaceAll("-", "+").replaceAll("_", "/").padEnd(Math.ceil(root.length / 4) * 4, "=");
 
+const clock = () => new Intl.DateTimeFormat(undefined, { timeStyle: "medium" }).format(new Date());
+
 function table(entries) {
-  const head = ["No.", "When", "What", "Key", "Outcome"];
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Log entries" }, h("table", {},
-    h("thead", {}, h("tr", {}, head.map((name) => h("th", { scope: "col" }, name)))),
-    h("tbody", {}, entries.map((entry) => h("tr", {},
-      h("td", { class: "number" }, entry.seq),
-      h("td", {}, time(entry.time)),
-      h("td", {}, h("code", {}, entry.method)),
-      h("td", {}, entry.kid ? keyName(entry.kid) : "–"),
-      h("td", {}, h("span", { class: "tag", "data-tone": entry.outcome === "ok" ? "good" : "warn" }, entry.outcome)))))));
+  const columns = ["No.", "When", "What", "Key", "Outcome"];
+  // The roles are said, because on narrow screens the style takes the table apart.
+  return h("div", { class: "scroll log", tabindex: "0", role: "region", "aria-label": "Log entries" }, h("table", { role: "table" },
+    h("thead", {}, h("tr", {}, columns.map((name) => h("th", { scope: "col" }, name)))),
+    h("tbody", { role: "rowgroup" }, entries.map((entry) => h("tr", { role: "row" }, cells(entry).map((cell, i) =>
+      h("td", { role: "cell", class: i === 0 ? "number" : null, "data-column": columns[i] }, cell)))))));
 }
+
+const cells = ({ seq, time: seconds, method, kid, outcome }) => [
+  seq,
+  time(seconds),
+  h("code", {}, method),
+  kid ? keyName(kid) : "–",
+  h("span", { class: "tag", "data-tone": outcome === "ok" ? "good" : "warn" }, outcome),
+];
 
 /** A key as one row has room for it: its picture and the beginning of its thumbprint. */
 function keyName(kid) {
@@ -67,8 +75,7 @@ async function download({ kms }) {
   return [
     h("p", {}, "Saved as ", h("code", {}, name), ". In the project's directory, with the path your browser saved it under:"),
     copyable("Command", `${command} ~/Downloads/${name}`),
-    h("p", { class: "fine" }, "It shows the same root as the head above, if you read the log after your last signature."),
-    h("p", { class: "fine" }, "With the command installed: ", h("code", {}, `enclave audit verify ${name}`)),
+    h("p", { class: "fine" }, h("code", {}, "make enclave"), " builds the command. It shows the same root as the head above, if you read the log after your last signature."),
   ];
 }
 

@@ -10,15 +10,27 @@ export const keys = {
 
   needs: (session) => (session.open ? null : "Create the vault first."),
 
+  label: ({ signing, vapid }) => (signing || vapid ? "Create two more" : "Create both keys"),
+
+  hint: ({ signing, vapid }) => (signing || vapid
+    ? "The steps below work with the newest two, so their results are cleared when you create more. The earlier keys stay in the vault: this release has no way to delete one."
+    : null),
+
   async run(session) {
     const began = performance.now();
-    await Promise.all([
+    const made = await Promise.all([
       session.kms.keys.create({ purpose: "vapid", label: "Push notifications" }),
       session.kms.keys.create({ purpose: "signing", label: "Signing" }),
     ]);
     const took = performance.now() - began;
-    await session.refresh();
-    return { show: [await pair(session), h("p", { class: "fine" }, `Both made and written down in ${Math.round(took)} ms.`)] };
+    await session.refresh(made.map(({ key }) => key.kid));
+    const all = session.status.counts.keys;
+    return {
+      show: [
+        await pair(session),
+        h("p", { class: "fine" }, `Both made and written down in ${Math.round(took)} ms.`, all > made.length ? ` The vault holds ${all} keys now; these two are the newest, and the steps below use them.` : ""),
+      ],
+    };
   },
 };
 

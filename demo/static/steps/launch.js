@@ -22,23 +22,32 @@ export const launch = {
   },
 };
 
-/** What the app says about a launch that worked: the SDK's own element, and where the time went. */
+/** What the app says about a launch that worked: what is wrong around it, the SDK's own element, and where the time went. */
 export function launched(kms) {
-  const { timings } = kms.launch;
+  const { timings, warnings = [] } = kms.launch;
   const status = h("kms-status");
   status.kms = kms;
   return [
+    warnings.length > 0 ? surroundings(warnings) : null,
     status,
     more("Where the time went", h("h4", {}, "Until each was done"),
-      facts(stages.filter(([stage]) => stage in timings).map(([stage, name]) => [name, bar(timings[stage], timings.total)]))),
+      facts(stages.filter(([stage]) => stage in timings).sort(([a], [b]) => timings[a] - timings[b]).map(([stage, name]) => [name, bar(timings[stage], timings.total)])),
+      h("p", { class: "fine" }, "Counted from the start, the earliest first. They run side by side, so they do not add up.")),
   ];
+}
+
+/** What the SDK found around the enclave's frame that should not be there. */
+function surroundings(warnings) {
+  return h("div", { class: "notice", "data-tone": "warn" },
+    h("p", {}, h("strong", {}, "The page around the enclave is not as it should be.")),
+    h("ul", {}, warnings.map((warning) => h("li", {}, warning))));
 }
 
 /** What the app says when the enclave did not start. */
 export function refused(error, again) {
   const button = h("button", { type: "button" }, "Try again");
   button.addEventListener("click", again);
-  return [shown(error), h("p", {}, startAdvice[error.code] ?? "Reload the page. If that does not help, stop the demo and start it again."), h("p", { class: "actions" }, button)];
+  return [shown(error), h("p", {}, startAdvice[error.code ?? "sdk"] ?? "Reload the page. If that does not help, stop the demo and start it again."), h("p", { class: "actions" }, button)];
 }
 
 /** The element shows a KmsError; anything else means that the SDK itself is missing. */
@@ -50,7 +59,7 @@ function shown(error) {
   return status;
 }
 
-// The stages of a launch, as the SDK names and times them; most run side by side.
+// The stages of a launch, as the SDK names and times them.
 const stages = [
   ["share", "Share read"],
   ["frame", "Frame loaded"],

@@ -30,10 +30,11 @@ async function ask({ kms, signing }) {
 
 /** Looks into the enclave's frame. */
 async function look() {
-  const attempt = { title: "Look into the frame", code: 'document.querySelector("#kms iframe").contentWindow.document' };
+  const attempt = { title: "Look into the frame", code: 'host.shadowRoot.querySelector("iframe").contentWindow.document' };
+  const frames = [...document.querySelectorAll("#kms *")].flatMap(({ shadowRoot }) => [...shadowRoot?.querySelectorAll("iframe") ?? []]); // the SDK keeps it in a shadow tree
   try {
-    const frame = document.querySelector("#kms iframe")?.contentWindow ?? window.frames[0];
-    void frame.document;
+    for (const { contentWindow } of frames) void contentWindow.document;
+    if (frames.length === 0) return { ...attempt, held: false, answer: "The page did not find the frame, so it could not try." };
     return { ...attempt, held: false, answer: "The page could read the frame. It should not have." };
   } catch (error) {
     return { ...attempt, held: error.name === "SecurityError", answer: [h("code", {}, error.name), ": the browser keeps the two sites apart."] };

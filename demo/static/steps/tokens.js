@@ -1,7 +1,10 @@
 // Steps: a JWT and a VAPID token, each verified here with the public key alone.
 
 import { checks, copyable, facts, h, more, time } from "../dom.js";
+import { finding } from "../step.js";
 import { verifyToken } from "../verify.js";
+
+const longest = 86_400; // seconds that a token may be valid for; the enclave's rule, not the demo's
 
 export const jwt = {
   id: "jwt",
@@ -10,16 +13,24 @@ export const jwt = {
 
   async run({ kms, signing }, form) {
     const subject = form.get("subject").trim();
-    const { token } = await kms.jwt.sign({
-      kid: signing.kid,
-      audience: form.get("audience"),
-      ...(subject && { subject }),
-      ttlSeconds: Number(form.get("ttl")),
-      claims: { scope: "demo" },
-    });
-    return { show: await result(signing, token) };
+    const ttlSeconds = Number(form.get("ttlSeconds"));
+    try {
+      const { token } = await kms.jwt.sign({ kid: signing.kid, audience: form.get("audience"), ...(subject && { subject }), ttlSeconds, claims: { scope: "demo" } });
+      return { show: await result(signing, token) };
+    } catch (error) {
+      if (ttlSeconds <= longest || error.details?.member !== "/params/ttlSeconds") throw error;
+      return { show: tooLong(error), done: false };
+    }
   },
 };
+
+/** The refusal that this step invites people to see: what they came for, so no failure. */
+function tooLong(error) {
+  return h("div", { class: "notice", "data-tone": "good" },
+    h("p", {}, h("strong", {}, "Refused, as it should be: no token is valid for ten years.")),
+    h("p", {}, "The enclave signs for 24 hours at most, whatever an app asks for. Nothing was signed."),
+    h("p", { class: "fine" }, "In its words: ", h("code", {}, error.code), `, seconds asked for: ${finding(error)}.`));
+}
 
 export const vapid = {
   id: "vapid",

@@ -25,6 +25,10 @@ export const destroy = {
 
   needs: ({ status }) => (status?.state === "absent" ? "There is no vault to delete." : null),
 
+  advice: ({ code }) => (code === "denied"
+    ? "It is too soon to ask again. Close any other dialog of the enclave, wait half a minute, and press the button once more. After each further no the wait doubles, up to a quarter of an hour: a page must not wear anybody down with dialogs."
+    : undefined),
+
   async run(session) {
     const keys = session.status.counts.keys;
     const lost = session.status.state === "lost";
@@ -38,7 +42,7 @@ export const destroy = {
   },
 };
 
-const count = (keys) => (keys === 1 ? "its one key" : `its ${keys} keys`);
+const count = (keys) => ({ 1: "its one key", 2: "both of its keys" }[keys] ?? `its ${keys} keys`);
 
 /** A vault's status in words. */
 export function describe(status) {
