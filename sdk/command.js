@@ -27,7 +27,7 @@ export function auditCommand(url, commit) {
   if (!URL_PARTS.test(url)) return [];
   // Square brackets of an IPv6 address are a pattern to a shell.
   const quoted = url.includes("[") ? `'${url}'` : url;
-  return [...(isCommit(commit) ? [`git checkout ${commit}`] : []), `enclave verify ${quoted} --rebuild .`];
+  return [...(isCommit(commit) ? [`git checkout ${commit}`] : []), "make enclave", `bin/enclave verify ${quoted} --rebuild .`];
 }
 
 /**

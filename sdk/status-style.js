@@ -1,9 +1,9 @@
 // How <kms-status> looks. An app changes its colours with the custom properties --kms-…; all
 // defaults have 4.5:1 for text and 3:1 for borders of controls, in both schemes.
 
-const LIGHT = { ink: "#12201f", soft: "#4c5c5b", line: "#d5dfe0", control: "#74858c", ground: "#ffffff", sunk: "#f0f4f5", accent: "#0b6b65", "accent-ink": "#ffffff", good: "#116a3a", "good-wash": "#e5f5ea", warn: "#7d4a00", "warn-wash": "#fdf1dc", bad: "#a81f18", "bad-wash": "#fdebe9" };
+const LIGHT = { ink: "#12201f", soft: "#4c5c5b", line: "#d5dfe0", control: "#74858c", ground: "#ffffff", sunk: "#f0f4f5", accent: "#0b6b65", "accent-ink": "#ffffff", good: "#116a3a", "good-wash": "#e5f5ea", part: "#1f5fae", "part-wash": "#e8f0fb", warn: "#7d4a00", "warn-wash": "#fdf1dc", bad: "#a81f18", "bad-wash": "#fdebe9" };
 /** @type {Record<string, string>} */
-const DARK = { ink: "#e7eeed", soft: "#a5b5b4", line: "#2c383b", control: "#728388", ground: "#151c1f", sunk: "#0e1517", accent: "#5fdcc6", "accent-ink": "#04211e", good: "#7ddfa0", "good-wash": "#12291b", warn: "#f3c06b", "warn-wash": "#2e2410", bad: "#ff9d94", "bad-wash": "#351917" };
+const DARK = { ink: "#e7eeed", soft: "#a5b5b4", line: "#2c383b", control: "#728388", ground: "#151c1f", sunk: "#0e1517", accent: "#5fdcc6", "accent-ink": "#04211e", good: "#7ddfa0", "good-wash": "#12291b", part: "#8fbcff", "part-wash": "#12233a", warn: "#f3c06b", "warn-wash": "#2e2410", bad: "#ff9d94", "bad-wash": "#351917" };
 
 /**
  * The element's own names differ from any that a page may use: a page that says --kms-ink: var(--ink)
@@ -52,7 +52,8 @@ code, pre, .groups, .short { font-family: var(--kms-mono, ui-monospace, SFMono-R
 .head > .icon { grid-row: span 2; inline-size: 32px; block-size: 32px; color: var(--tone); }
 .level { font-weight: 700; font-size: 18px; line-height: 1.3; color: var(--tone); }
 .root { --tone: var(--_soft); --wash: var(--_sunk); }
-.root[data-level="enforced"], .root[data-level="checked"] { --tone: var(--_good); --wash: var(--_good-wash); }
+.root[data-level="enforced"] { --tone: var(--_good); --wash: var(--_good-wash); }
+.root[data-level="checked"] { --tone: var(--_part); --wash: var(--_part-wash); }
 .root[data-level="unpinned"] { --tone: var(--_warn); --wash: var(--_warn-wash); }
 .root[data-level="refused"], .root[data-level][data-alarm] { --tone: var(--_bad); --wash: var(--_bad-wash); }
 dl.claims, dl.facts { display: grid; gap: 8px; }

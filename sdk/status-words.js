@@ -83,6 +83,7 @@ export const english = Object.freeze({
 
   updatedTitle: "The enclave was updated",
   updated: "This app now pins another release than the one seen here on {date}.",
+  aroundTitle: "The page around the enclave could be safer.",
   changedTitle: "The enclave changed, and nothing was pinned.",
   changed: "Its host alone decided to run other code than the one seen here on {date}. If nobody told you to expect that, stop here.",
   before: "Before",

@@ -312,10 +312,23 @@ export class KmsStatus extends HTMLElement {
     const before = this.#before();
     this.#notices.replaceChildren();
     if (!this.#kms) return;
+    this.#showSurroundings(texts, this.#kms.launch.warnings);
     if (!before) return this.#remember(texts);
     if (this.#kms.launch.level === "unpinned") return; // that is a warning
     const title = h("p", {}, h("strong", {}, texts.updatedTitle));
     this.#notices.append(h("div", { class: "notice" }, icon("updated"), title, h("p", {}, fill(texts.updated, { date: this.#date(before.at) })), versions(texts, before, this.#kms.launch), this.#notedButton(texts)));
+  }
+
+  /**
+   * What is missing around the frame. The sentences are for the app's developers, and in English.
+   *
+   * @param {import("./status-panel.js").Texts} texts
+   * @param {readonly string[]} warnings
+   */
+  #showSurroundings(texts, warnings) {
+    if (warnings.length === 0) return;
+    const title = h("p", {}, h("strong", {}, texts.aroundTitle));
+    this.#notices.append(h("div", { class: "notice" }, icon("warning"), title, h("ul", { lang: "en" }, ...warnings.map((each) => h("li", {}, each)))));
   }
 
   /** @param {import("./status-panel.js").Texts} texts */

@@ -65,6 +65,7 @@ function showDialog(request, answer) {
 function keysAtStake(n) {
   if (n === 0) return "There are no keys in it.";
   if (n === 1) return "The one key in it will be deleted. This cannot be undone, and whatever trusts the key will no longer know you.";
+  if (n === 2) return "Both keys in it will be deleted. This cannot be undone, and whatever trusts the keys will no longer know you.";
   const all = n < 0 ? "Every key in it will be deleted. How many there are cannot be read." : `All ${n} keys in it will be deleted.`;
   return all + " This cannot be undone, and whatever trusts the keys will no longer know you.";
 }

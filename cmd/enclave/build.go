@@ -146,7 +146,7 @@ func summary(d *release.Deployed, before *release.Description, out string) strin
 		origin = "https://kms.example"
 	}
 	say("\nThe frame, as the SDK makes it:\n\n%s\n", indent("<iframe "+strings.ReplaceAll(r.IframeAttributes(origin), "\n", "\n        ")+"></iframe>"))
-	say("\nFor the app's own Content-Security-Policy:\n\n  frame-src %s; connect-src %s\n", origin, origin)
+	say("\nFor the app's own Content-Security-Policy:\n\n  frame-src %s; connect-src %s\n", origin+r.Page(), origin)
 	say("\nFor the app's page, if it serves the SDK from /sdk/, before any module:\n\n%s\n", indent("<script type=\"importmap\">\n"+string(r.ImportMap("/sdk/"))+"\n</script>"))
 	if before == nil {
 		return b.String()

@@ -76,6 +76,9 @@ func doctorText(r doctor.Report) string {
 			}
 		}
 	}
+	if r.Problem != "" {
+		return b.String()
+	}
 	fmt.Fprintf(&b, "\n%d errors, %d warnings.\n", r.Count(doctor.Bad), r.Count(doctor.Warning))
 	return b.String()
 }

@@ -112,7 +112,7 @@ eachEngine("status", (bench, engine) => {
     assert.equal(shown.digits, measurement);
     assert.equal(shown.digits, release.measurement);
     assert.ok(shown.picture.includes(`${measurement.slice(0, 4)} ${measurement.slice(4, 8)}`), shown.picture);
-    assert.ok(shown.command.endsWith(`enclave verify ${release.url} --rebuild .`), shown.command);
+    assert.ok(shown.command.endsWith(`bin/enclave verify ${release.url} --rebuild .`), shown.command);
     assert.equal(shown.alert, "");
     assert.equal(shown.notice, "", "the first time is noted in silence");
   });

@@ -64,12 +64,12 @@ test("pictures of different releases differ in most of their cells", async () =>
 test("the auditor's command holds nothing that a shell would take for more than a word", () => {
   const url = `https://kms.example/r/${measurement.slice(0, 32)}/kms.html`;
   const commit = "0123456789abcdef0123456789abcdef01234567";
-  assert.deepEqual(auditCommand(url, commit), [`git checkout ${commit}`, `enclave verify ${url} --rebuild .`]);
+  assert.deepEqual(auditCommand(url, commit), [`git checkout ${commit}`, "make enclave", `bin/enclave verify ${url} --rebuild .`]);
   for (const strange of ["unknown", "", undefined, "HEAD; rm -rf ~", `${commit}\n`, `$(${commit})`, commit.toUpperCase(), `--${commit.slice(2)}`]) {
     assert.equal(isCommit(strange), false);
-    assert.deepEqual(auditCommand(url, strange), [`enclave verify ${url} --rebuild .`]);
+    assert.deepEqual(auditCommand(url, strange), ["make enclave", `bin/enclave verify ${url} --rebuild .`]);
   }
-  assert.deepEqual(auditCommand(url.replace("kms.example", "[::1]:8443")), [`enclave verify '${url.replace("kms.example", "[::1]:8443")}' --rebuild .`]);
+  assert.deepEqual(auditCommand(url.replace("kms.example", "[::1]:8443")), ["make enclave", `bin/enclave verify '${url.replace("kms.example", "[::1]:8443")}' --rebuild .`]);
   for (const host of ["$(id).example", "a;b", "a&b", "a`b`", "a'b", "a b", "a!b", "a*b"]) {
     assert.deepEqual(auditCommand(url.replace("kms.example", host)), [], host);
     // Where the URL parser lets such a host pass, the grammar of the command does not.
