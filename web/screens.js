@@ -85,8 +85,9 @@ function condition({ state, reason }) {
 // Whether a dialog can be seen, as far as the browser tells. Chromium tells
 // whether anything covers the frame, makes it transparent, clips or distorts it
 // (Intersection Observer v2; a CSS mask escapes it). The others tell only which
-// part of it is in the viewport, and WebKit not at first; there the dialog must
-// have the focus, too, which a frame that is not drawn does not have in Firefox.
+// part of it is in the viewport, and WebKit not at first. In Firefox the dialog
+// must have the focus, too, which a frame that is not drawn does not have there;
+// in WebKit the focus comes and goes, and says nothing.
 // visibilityState is about the tab: in a hidden frame it is "visible".
 class Sight {
   #last; // of the observer's entries
@@ -99,15 +100,15 @@ class Sight {
   }
 
   static #tellsAll = "isVisible" in IntersectionObserverEntry.prototype;
+  static #focusTells = CSS.supports("-moz-appearance", "none");
 
   get clear() {
     if (document.visibilityState !== "visible" || (this.#last && !this.#readable)) return false;
     return !Sight.#tellsAll || this.#last?.isVisible === true;
   }
 
-  // WebKit takes the focus away for a moment now and then.
   get attended() {
-    return this.clear && (Sight.#tellsAll || document.hasFocus());
+    return this.clear && (!Sight.#focusTells || document.hasFocus());
   }
 
   // Enough of it is in the viewport to read, in CSS pixels: no less than a phone at

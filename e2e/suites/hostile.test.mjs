@@ -328,7 +328,7 @@ eachEngine("hostile", (bench, engine) => {
     app.extra.set("/opened.js", {
       headers: { "content-type": "text/javascript" },
       body: `const url = ${JSON.stringify(host.release.url)};
-        while (!window.startKms || !window.Wire) await new Promise((resolve) => setTimeout(resolve, 20));
+        while (!window.connect || !window.Wire) await new Promise((resolve) => setTimeout(resolve, 20));
         const result = await (${script})(url).then((launch) => launch ?? {}, (e) => ({ error: String(e) }));
         localStorage.opened = JSON.stringify({ ...result, opener: window.opener !== null });`,
     });
