@@ -65,11 +65,24 @@ func Build(ctx context.Context, o Options) (*Release, error) {
 	if err != nil {
 		return nil, fmt.Errorf("toolchain: %w", err)
 	}
-	text, err := readSources(os.DirFS(filepath.Join(o.Source, "web")), wasmExec)
+	source, err := os.OpenRoot(o.Source) // links do not lead out of it
 	if err != nil {
 		return nil, err
 	}
-	sdk, err := readSDK(os.DirFS(filepath.Join(o.Source, "sdk")))
+	defer source.Close()
+	web, err := fs.Sub(source.FS(), "web")
+	if err != nil {
+		return nil, err
+	}
+	text, err := readSources(web, wasmExec)
+	if err != nil {
+		return nil, err
+	}
+	vendored, err := fs.Sub(source.FS(), "sdk")
+	if err != nil {
+		return nil, err
+	}
+	sdk, err := readSDK(vendored)
 	if err != nil {
 		return nil, err
 	}
@@ -185,18 +198,55 @@ func withoutGo(env []string) []string {
 }
 
 // HeadCommit returns the commit that dir is a clean checkout of, or "unknown".
+// It says so only if dir is the top of its own repository, nothing in it differs
+// from the commit, and no file that a build could take in is ignored by git.
 func HeadCommit(ctx context.Context, dir string) string {
 	const unknown = "unknown"
-	head, err := run(ctx, dir, os.Environ(), "git", "rev-parse", "--verify", "HEAD")
+	top, err := git(ctx, dir, "rev-parse", "--show-toplevel")
+	if err != nil || !sameDirectory(top, dir) {
+		return unknown
+	}
+	commit, err := git(ctx, dir, "rev-parse", "--verify", "HEAD")
+	if err != nil || !commitForm.MatchString(commit) {
+		return unknown
+	}
+	for _, args := range [][]string{
+		{"status", "--porcelain", "--untracked-files=all"},
+		{"status", "--porcelain", "--untracked-files=all", "--ignored", "--", "*.go", "go.*", "web", "sdk", "cmd", ":(exclude)e2e"},
+	} {
+		if changes, err := git(ctx, dir, args...); err != nil || changes != "" {
+			return unknown
+		}
+	}
+	// Files that git was told not to look at: "assume unchanged", "skip worktree".
+	files, err := git(ctx, dir, "ls-files", "-v")
 	if err != nil {
 		return unknown
 	}
-	changes, err := run(ctx, dir, os.Environ(), "git", "status", "--porcelain")
-	commit := strings.TrimSpace(string(head))
-	if err != nil || len(changes) > 0 || !commitForm.MatchString(commit) {
-		return unknown
+	for line := range strings.Lines(files) {
+		if !strings.HasPrefix(line, "H ") {
+			return unknown
+		}
 	}
 	return commit
+}
+
+// git runs git without the settings of the user and of the tree that could make
+// it look elsewhere, look away, or run something.
+func git(ctx context.Context, dir string, args ...string) (string, error) {
+	env := slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "GIT_") })
+	args = append([]string{"-c", "core.fsmonitor=", "-c", "core.hooksPath=" + os.DevNull, "-c", "core.untrackedCache=false", "-c", "core.excludesFile="}, args...)
+	out, err := run(ctx, dir, env, "git", args...)
+	return strings.TrimSpace(string(out)), err
+}
+
+func sameDirectory(a, b string) bool {
+	first, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	second, err := os.Stat(b)
+	return err == nil && os.SameFile(first, second)
 }
 
 // run runs a command and returns what it wrote; its error contains what it

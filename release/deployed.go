@@ -67,7 +67,7 @@ func load(root *os.Root) ([]*Deployed, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries, err := fs.ReadDir(root.FS(), "r")
+	entries, err := releasesIn(root)
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +87,18 @@ func load(root *os.Root) ([]*Deployed, error) {
 		return nil, fmt.Errorf("%w: %s is that of none of the %d releases in r/", ErrNoRelease, ManifestName, len(all))
 	}
 	return slices.Concat(all[at:at+1], all[:at], all[at+1:]), nil
+}
+
+// releasesIn lists r/, which must be a directory: anything else could block.
+func releasesIn(root *os.Root) ([]fs.DirEntry, error) {
+	info, err := root.Lstat("r")
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.IsDir():
+		return nil, fmt.Errorf("%w: r is not a directory", ErrNoRelease)
+	}
+	return fs.ReadDir(root.FS(), "r")
 }
 
 func loadOne(root *os.Root, dir string) (*Deployed, error) {
@@ -146,10 +158,13 @@ func Write(dir string, d *Deployed, compress func(File) ([]File, error)) error {
 		return err
 	}
 	defer root.Close()
+	if _, err := load(root); err != nil && !errors.Is(err, ErrNoRelease) {
+		return fmt.Errorf("release: what is there already: %w", err)
+	}
 	if err := writeRelease(root, d, compress); err != nil {
 		return fmt.Errorf("release: %w", err)
 	}
-	if err := root.WriteFile(ManifestName, d.ManifestText, 0o644); err != nil {
+	if err := replaceFile(root, ManifestName, d.ManifestText); err != nil {
 		return err
 	}
 	return writeHostFiles(root)
@@ -175,7 +190,7 @@ func writeRelease(root *os.Root, d *Deployed, compress func(File) ([]File, error
 			}
 		}
 		for _, form := range append(forms, f) {
-			if err := root.WriteFile(path.Join(at, form.Name), form.Content, 0o644); err != nil {
+			if err := replaceFile(root, path.Join(at, form.Name), form.Content); err != nil {
 				return err
 			}
 		}
@@ -189,11 +204,21 @@ func writeHostFiles(root *os.Root) error {
 		return err
 	}
 	for _, f := range HostFiles(all) {
-		if err := root.WriteFile(f.Name, f.Content, 0o644); err != nil {
+		if err := replaceFile(root, f.Name, f.Content); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// replaceFile puts a whole file in the place of another, which somebody may be
+// serving at this moment.
+func replaceFile(root *os.Root, name string, content []byte) error {
+	temporary := name + ".new"
+	if err := root.WriteFile(temporary, content, 0o644); err != nil {
+		return err
+	}
+	return root.Rename(temporary, name)
 }
 
 // ErrNewest means that the newest release cannot be withdrawn: build another one first.
@@ -214,16 +239,20 @@ func Withdraw(dir, release string) error {
 		return err
 	}
 	defer root.Close()
-	all, err := load(root)
+	text, err := readFile(root, ManifestName, MaxManifest)
 	if err != nil {
 		return err
 	}
-	at := slices.IndexFunc(all, func(d *Deployed) bool { return d.Release.Path == "/r/"+release+"/" })
-	switch {
-	case at < 0:
-		return fmt.Errorf("%w: r/%s", ErrNoRelease, release)
-	case at == 0:
+	newest, err := ParseManifest(text)
+	if err != nil {
+		return err
+	}
+	if newest.Release.Path == "/r/"+release+"/" {
 		return fmt.Errorf("%w: r/%s", ErrNewest, release)
+	}
+	// One that is not whole is a good reason to withdraw it.
+	if _, err := root.Lstat(path.Join("r", release)); err != nil {
+		return fmt.Errorf("%w: r/%s", ErrNoRelease, release)
 	}
 	if err := root.RemoveAll(path.Join("r", release)); err != nil {
 		return err

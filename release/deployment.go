@@ -2,9 +2,11 @@ package release
 
 import (
 	"fmt"
+	"net"
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -43,6 +45,15 @@ func (d Deployment) Check() error {
 // anything else back, which the loader compares.
 var hostForm = regexp.MustCompile(`\A(\*\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\z`)
 
+// numericForm is a host that browsers take for an IPv4 address (URL Standard,
+// "ends in a number").
+var numericForm = regexp.MustCompile(`(\A|\.)([0-9]+|0x[0-9a-f]*)\z`)
+
+func portNumber(port string) int {
+	n, _ := strconv.Atoi(port)
+	return n
+}
+
 // CheckOrigin returns an error unless s is the ASCII serialisation of an origin
 // (RFC 6454 section 6.2): scheme://host or scheme://host:port, http or https,
 // lower case, without the scheme's default port.
@@ -74,6 +85,10 @@ func CheckAncestor(s string) error {
 		return fmt.Errorf("origin: got %q with host %q, wanted a name or an IPv4 address in lower case", s, host)
 	case strings.HasPrefix(host, "*.") && strings.Count(host, ".") < 2:
 		return fmt.Errorf("origin: got %q, wanted at least two labels after the wildcard, as in https://*.app.example", s)
+	case numericForm.MatchString(host) && net.ParseIP(host) == nil:
+		return fmt.Errorf("origin: got %q with host %q, wanted a name, or an IPv4 address of four numbers", s, host)
+	case portNumber(u.Port()) > 65535:
+		return fmt.Errorf("origin: got %q with port %q, wanted 1 to 65535", s, u.Port())
 	case strings.HasSuffix(u.Host, ":") || u.Port() == "0" || len(u.Port()) > 5 || strings.HasPrefix(u.Port(), "0"):
 		return fmt.Errorf("origin: got %q with port %q, wanted none or 1 to 65535", s, u.Port())
 	case u.Scheme == "http" && u.Port() == "80" || u.Scheme == "https" && u.Port() == "443":

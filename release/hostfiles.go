@@ -86,6 +86,7 @@ func nginxConf(files []servedFile) []byte {
 # Where the module ngx_brotli is loaded, add "brotli_static on;" before the include.
 
 gzip_static on;
+gzip_vary on;
 charset off;
 error_page 403 404 405 =404 /` + notFoundName + `;
 `)

@@ -136,7 +136,7 @@ func assemble(p parts) (*Release, error) {
 		return nil, err
 	}
 	script := measurement.name() + ".js"
-	page := strings.NewReplacer("{{script}}", script, "{{integrity}}", measurement.Integrity()).Replace(p.page)
+	page := pageOf(p.page, script, measurement.Integrity())
 	r := &Release{
 		Version: p.version, Commit: p.commit, Toolchain: Toolchain, Storage: store.SchemaVersion,
 		Build:       BuildInfo{Env: buildEnv, Flags: buildFlags, Tags: append([]string{}, p.tags...), WasmExec: Integrity([]byte(p.wasmExec))},

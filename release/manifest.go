@@ -82,6 +82,7 @@ func (r *Release) Manifest(d Deployment) (Manifest, error) {
 }
 
 func newManifest(r Description, d Deployment) (Manifest, error) {
+	d.FrameAncestors = slices.Compact(slices.Sorted(slices.Values(d.FrameAncestors)))
 	headers, err := r.Headers(d)
 	if err != nil {
 		return Manifest{}, err
@@ -137,6 +138,9 @@ func ParseManifest(text []byte) (Manifest, error) {
 	}
 	if err := m.Release.check(); err != nil {
 		return Manifest{}, err
+	}
+	if a := m.Deployment.FrameAncestors; !slices.IsSortedFunc(a, strings.Compare) || len(slices.Compact(slices.Clone(a))) != len(a) {
+		return Manifest{}, fmt.Errorf("%w: deployment.frameAncestors: got %q, wanted them sorted, each once", ErrManifestValue, a)
 	}
 	headers, err := m.Release.Headers(m.Deployment.Deployment)
 	if err != nil {

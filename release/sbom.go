@@ -9,7 +9,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	cdx "github.com/CycloneDX/cyclonedx-go"
 )
@@ -31,7 +34,7 @@ type goModule struct{ Path, Version, Sum string }
 
 // listModules asks the go command which modules the enclave is compiled from.
 func listModules(ctx context.Context, o Options, tools map[string]string) ([]goModule, error) {
-	args := append([]string{"list", "-deps", "-json=Module", "-mod=readonly"}, tagsFlag(o.Tags)...)
+	args := append([]string{"list", "-deps", "-json=Module,Dir,GoFiles,SFiles", "-mod=readonly"}, tagsFlag(o.Tags)...)
 	out, err := run(ctx, o.Source, buildEnviron(tools), "go", append(args, mainPackage)...)
 	if err != nil {
 		return nil, fmt.Errorf("listing modules: %w", err)
@@ -39,9 +42,13 @@ func listModules(ctx context.Context, o Options, tools map[string]string) ([]goM
 	modules := map[string]goModule{}
 	for d := jsontext.NewDecoder(bytes.NewReader(out)); ; {
 		var p struct {
-			Module *struct {
+			Dir     string
+			GoFiles []string
+			SFiles  []string
+			Module  *struct {
 				goModule
-				Main bool
+				Main    bool
+				Replace *goModule
 			}
 		}
 		err := json.UnmarshalDecode(d, &p)
@@ -51,11 +58,44 @@ func listModules(ctx context.Context, o Options, tools map[string]string) ([]goM
 		if err != nil {
 			return nil, fmt.Errorf("listing modules: %w", err)
 		}
-		if p.Module != nil && !p.Module.Main {
-			modules[p.Module.Path] = p.Module.goModule
+		switch m := p.Module; {
+		case m == nil: // the standard library
+		case m.Main:
+			if err := checkFiles(o.Source, p.Dir, append(p.GoFiles, p.SFiles...)); err != nil {
+				return nil, err
+			}
+		case m.Replace != nil || m.Sum == "":
+			return nil, fmt.Errorf("listing modules: %s is replaced, or has no checksum: what would be compiled is not what go.sum names", m.Path)
+		default:
+			modules[m.Path] = m.goModule
 		}
 	}
 	return slices.SortedFunc(maps.Values(modules), func(a, b goModule) int { return bytes.Compare([]byte(a.Path), []byte(b.Path)) }), nil
+}
+
+// checkFiles returns an error unless a package's files are regular files inside
+// the checkout: what a link leads to is no part of a commit.
+func checkFiles(source, dir string, names []string) error {
+	root, err := filepath.EvalSymlinks(source)
+	if err != nil {
+		return err
+	}
+	if root, err = filepath.Abs(root); err != nil {
+		return err
+	}
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return err
+	}
+	if real != root && !strings.HasPrefix(real, root+string(filepath.Separator)) {
+		return fmt.Errorf("source: %q lies outside the checkout", dir)
+	}
+	for _, name := range names {
+		if info, err := os.Lstat(filepath.Join(real, name)); err != nil || !info.Mode().IsRegular() {
+			return fmt.Errorf("source: %q is not a regular file of the checkout", filepath.Join(dir, name))
+		}
+	}
+	return nil
 }
 
 func billOfMaterials(p parts, modules []goModule) ([]byte, error) {

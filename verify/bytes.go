@@ -1,8 +1,10 @@
 package verify
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 
@@ -48,15 +50,39 @@ func firstDifference(got, want []byte) (at int, excerptGot, excerptWant string) 
 var decodings = map[string]func(io.Reader) (io.Reader, error){
 	"":         func(r io.Reader) (io.Reader, error) { return r, nil },
 	"identity": func(r io.Reader) (io.Reader, error) { return r, nil },
-	"gzip":     func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) },
-	"br":       func(r io.Reader) (io.Reader, error) { return brotli.NewReader(r), nil },
+	"gzip": func(r io.Reader) (io.Reader, error) {
+		b := bufio.NewReader(r)
+		g, err := gzip.NewReader(b)
+		if err != nil {
+			return nil, err
+		}
+		g.Multistream(false) // browsers take the first member alone
+		return &single{g, b}, nil
+	},
+	"br": func(r io.Reader) (io.Reader, error) { return brotli.NewReader(r), nil },
 	"zstd": func(r io.Reader) (io.Reader, error) {
-		d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20))
+		d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20), zstd.WithDecoderMaxWindow(8<<20)) // RFC 9659
 		if err != nil {
 			return nil, err
 		}
 		return d.IOReadCloser(), nil
 	},
+}
+
+// single is one member of gzip with nothing behind it.
+type single struct {
+	member *gzip.Reader
+	rest   *bufio.Reader
+}
+
+func (s *single) Read(b []byte) (int, error) {
+	n, err := s.member.Read(b)
+	if err == io.EOF {
+		if _, more := s.rest.Peek(1); more == nil {
+			return n, errors.New("something follows the compressed text")
+		}
+	}
+	return n, err
 }
 
 // readDecoded reads at most limit decoded bytes, and one more if there are more.

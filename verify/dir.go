@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -27,13 +28,9 @@ func (r *run) verifyDir(ctx context.Context, dir string) error {
 		return &unchecked{err}
 	}
 	defer root.Close()
-	entries, err := fs.ReadDir(root.FS(), "r")
+	releases, err := releasesIn(root)
 	if err != nil {
-		return uncheckedf("%q holds no release: %w", dir, err)
-	}
-	var releases []string
-	for _, e := range entries {
-		releases = append(releases, path.Join("r", e.Name()))
+		return err
 	}
 	if len(releases) == 0 {
 		return uncheckedf("%q holds no release: r is empty", dir)
@@ -56,18 +53,51 @@ func (r *run) verifyDir(ctx context.Context, dir string) error {
 	if last == nil {
 		return &Difference{File: release.ManifestName, What: "manifest", Got: "that of no release in r", Want: "that of the newest"}
 	}
-	if err := r.checkMeasurement(release.ManifestName, last.manifest); err != nil {
+	if err := r.checkMeasurements(); err != nil {
 		return err
 	}
-	if err := verifyHostFiles(dir, root); err != nil {
+	configured, err := verifyHostFiles(dir, root)
+	if err != nil {
 		return err
 	}
 	r.proved("Every file of %d release(s) is byte for byte as its manifest says, raw and compressed, and no other file lies beside them.", len(releases))
-	r.proved("The loader has the measurement that apps pin, and names the hash of the module; the page starts that loader and nothing else.")
-	r.proved("The configuration for web servers sends the headers of the manifests.")
+	r.proved("Each loader has the measurement that its manifest names, and names the hash of its module; each page is the one text that starts that loader.")
+	if len(configured) > 0 {
+		r.proved("%s send the headers of the manifests.", strings.Join(configured, ", "))
+	}
+	if r.Rebuild != "" && len(releases) > 1 {
+		r.notProved("That the older releases here come from the published source: only the newest, %s, is rebuilt.", last.manifest.Release.Path)
+	}
 	r.notProved("What a host makes of this directory: give its URL.")
 	return r.rebuild(ctx, last.manifest, last.contents)
 }
+
+// releasesIn names the directories of releases, and nothing else may be there.
+func releasesIn(root *os.Root) ([]string, error) {
+	info, err := root.Lstat("r")
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, uncheckedf("there is no release: give the directory that holds r/ and %s", release.ManifestName)
+	case err != nil:
+		return nil, &unchecked{err}
+	case !info.IsDir():
+		return nil, &Difference{File: "r", What: "file", Got: "no directory", Want: "the directory of the releases"}
+	}
+	entries, err := fs.ReadDir(root.FS(), "r")
+	if err != nil {
+		return nil, &unchecked{err}
+	}
+	var releases []string
+	for _, e := range entries {
+		if !e.IsDir() || !directoryForm.MatchString(e.Name()) {
+			return nil, &Difference{File: fmt.Sprintf("r/%q", e.Name()), What: "file", Got: "one that is no release", Want: "directories named by 32 hex digits"}
+		}
+		releases = append(releases, path.Join("r", e.Name()))
+	}
+	return releases, nil
+}
+
+var directoryForm = regexp.MustCompile(`\A[0-9a-f]{32}\z`)
 
 // verified is a release that is as its manifest says.
 type verified struct {
@@ -151,11 +181,11 @@ func onlyThese(root *os.Root, at string, known []string) error {
 }
 
 // verifyHostFiles compares the configuration for web servers with what the
-// releases need, and names files that are none of ours.
-func verifyHostFiles(dir string, root *os.Root) error {
+// releases need, and returns which of it is there. Other files may not be.
+func verifyHostFiles(dir string, root *os.Root) (there []string, err error) {
 	all, err := release.Load(dir)
 	if err != nil {
-		return uncheckedf("%w", err)
+		return nil, uncheckedf("%w", err)
 	}
 	known := []string{"r", release.ManifestName}
 	for _, f := range release.HostFiles(all) {
@@ -165,14 +195,15 @@ func verifyHostFiles(dir string, root *os.Root) error {
 			continue // a host that needs none of them
 		}
 		if err != nil {
-			return missing(f.Name, err)
+			return nil, missing(f.Name, err)
 		}
 		if !bytes.Equal(got, f.Content) {
 			_, gotBytes, wantBytes := firstDifference(got, f.Content)
-			return &Difference{File: f.Name, What: "bytes", Got: gotBytes, Want: wantBytes + ", as the manifests say"}
+			return nil, &Difference{File: f.Name, What: "bytes", Got: gotBytes, Want: wantBytes + ", as the manifests say"}
 		}
+		there = append(there, f.Name)
 	}
-	return onlyThese(root, ".", known)
+	return there, onlyThese(root, ".", known)
 }
 
 // missing tells a file that is not there from one that cannot be read.

@@ -28,7 +28,7 @@ func (r *run) rebuild(ctx context.Context, m release.Manifest, contents map[stri
 	if err := compareBuilds(m.Release, built, contents); err != nil {
 		return err
 	}
-	r.proved("Every file is what the source in %q builds, with %s.", r.Rebuild, release.Toolchain)
+	r.proved("Every file of %s is what the source in %q builds, with %s.", m.Release.Path, r.Rebuild, release.Toolchain)
 	switch head := release.HeadCommit(ctx, r.Rebuild); {
 	case m.Release.Commit == head && head != "unknown":
 		r.proved("That source is a clean checkout of commit %s.", head)

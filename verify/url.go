@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -40,7 +41,7 @@ func CheckTarget(target string) (*url.URL, error) {
 	switch {
 	case u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())):
 		return nil, fmt.Errorf("%w: got %q, wanted https (http on loopback only)", ErrTarget, target)
-	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || !pageForm.MatchString(u.Path):
+	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.EscapedPath() != u.Path || !pageForm.MatchString(u.Path):
 		return nil, fmt.Errorf("%w: got %q, wanted https://HOST/r/HEX/kms.html with 32 hex digits and nothing after it", ErrTarget, target)
 	}
 	return u, nil
@@ -98,10 +99,11 @@ func (r *run) verifyHost(ctx context.Context, h *host, at string) (m release.Man
 		return m, nil, err
 	}
 	r.proved("The host serves every file of the release byte for byte as its manifest says, with exactly its headers, however it was asked (%d requests in %d shapes).", h.requests, len(shapes()))
-	r.proved("The loader has the measurement that apps pin, and names the hash of the module; the page starts that loader and nothing else.")
+	r.proved("The loader has the measurement that the manifest names, and names the hash of the module; the page is the one text that starts that loader.")
 	r.notProved("What the host serves to others: it may know this program by its address or its connection, and can change its answer at any time.")
-	for _, extra := range h.extra() {
-		r.note("The host also sends the header %q.", extra)
+	r.notProved("Other releases of the host, and whatever else lies on its origin: a page there can read the enclave's storage. Give the address of each release that apps pin.")
+	if h.altSvc {
+		r.notProved("What the host serves over HTTP/3, or at the other address that its Alt-Svc header names: browsers may go there, and this program did not.")
 	}
 	return m, contents, nil
 }
@@ -168,7 +170,7 @@ type host struct {
 
 	mu       sync.Mutex
 	requests int
-	others   map[string]bool // headers that are not the manifest's
+	altSvc   bool // it names another address of itself
 }
 
 // answer is what a host answered with status 200.
@@ -233,7 +235,11 @@ func (h *host) ask(ctx context.Context, s shape, file, app string, limit int) (a
 		return a, &Difference{File: file, Shape: s.name, What: "status", Got: fmt.Sprintf("%d before 200", early), Want: "200 alone"}
 	}
 	a.header = response.Header
-	a.content, err = readDecoded(strings.ToLower(response.Header.Get("Content-Encoding")), response.Body, limit)
+	coding, err := codingOf(q, response)
+	if err != nil {
+		return a, &Difference{File: file, Shape: s.name, What: "header Content-Encoding", Got: err.Error(), Want: "one that was offered"}
+	}
+	a.content, err = readDecoded(coding, response.Body, limit)
 	switch {
 	case ctx.Err() != nil:
 		return a, &unchecked{context.Cause(ctx)}
@@ -241,6 +247,22 @@ func (h *host) ask(ctx context.Context, s shape, file, app string, limit int) (a
 		return a, &Difference{File: file, Shape: s.name, What: "body", Got: fmt.Sprintf("%q after %d bytes", clip(err.Error()), len(a.content)), Want: fmt.Sprintf("%d bytes", limit)}
 	}
 	return a, nil
+}
+
+// codingOf returns the content coding of an answer. A browser that was sent one
+// that it did not offer gets garbage.
+func codingOf(q *http.Request, response *http.Response) (string, error) {
+	values := response.Header.Values("Content-Encoding")
+	if len(values) == 0 {
+		return "", nil
+	}
+	coding := strings.ToLower(values[0])
+	for offered := range strings.SplitSeq(q.Header.Get("Accept-Encoding"), ",") {
+		if len(values) == 1 && strings.TrimSpace(offered) == coding {
+			return coding, nil
+		}
+	}
+	return "", fmt.Errorf("%q", clip(strings.Join(values, ", ")))
 }
 
 func withoutURL(err error) error {
@@ -253,47 +275,51 @@ func withoutURL(err error) error {
 // clip shortens what a host sent, for people to look at.
 func clip(s string) string { return s[:min(len(s), 200)] }
 
-// neverSent are headers that would change what a browser does with a release.
-// None of them belongs to one.
-var neverSent = []string{
-	"Content-Security-Policy-Report-Only", "Reporting-Endpoints", "Report-To", "Nel", "Refresh", "Location", "Link", "Set-Cookie",
-	"Clear-Site-Data", "Sourcemap", "X-Sourcemap", "Service-Worker-Allowed", "Access-Control-Allow-Credentials", "Content-Disposition",
-	"Cross-Origin-Embedder-Policy-Report-Only", "Cross-Origin-Opener-Policy-Report-Only", "Permissions-Policy-Report-Only", "Document-Policy",
-	"Document-Policy-Report-Only", "Require-Document-Policy", "Speculation-Rules", "Supports-Loading-Mode", "Allow-Csp-From", "Integrity-Policy", "Integrity-Policy-Report-Only",
-	"X-Frame-Options", "Activate-Storage-Access", "Critical-Ch", "Accept-Ch", "Origin-Trial", "Use-As-Dictionary", "No-Vary-Search", "X-Dns-Prefetch-Control",
+// allowed are headers of transport and caches that change nothing that a browser
+// does with a release. Whatever else a host sends is a difference: new headers
+// that change more are invented every year.
+var allowed = []string{
+	"Accept-Ranges", "Age", "Cache-Status", "Cf-Cache-Status", "Cf-Ray", "Connection", "Content-Encoding", "Content-Length", "Date", "Etag", "Expires",
+	"Fly-Request-Id", "Keep-Alive", "Last-Modified", "Server", "Strict-Transport-Security", "Transfer-Encoding", "Vary", "Via", "X-Cache", "X-Cache-Hits",
+	"X-Nf-Request-Id", "X-Served-By", "X-Timer", "X-Vercel-Cache", "X-Vercel-Id",
 }
 
-// ordinary are headers of transport and caches.
-var ordinary = []string{
-	"Date", "Server", "Etag", "Last-Modified", "Content-Length", "Content-Encoding", "Transfer-Encoding", "Vary", "Accept-Ranges", "Connection",
-	"Keep-Alive", "Age", "Via", "Strict-Transport-Security", "Alt-Svc", "X-Cache", "Expires",
-}
+// altSvc is tolerated and told: it sends browsers over another protocol, or to
+// another address, where this program does not look.
+const altSvc = "Alt-Svc"
+
+// token is the name of a header (RFC 9110 section 5.6.2). Go keeps "Refresh " as
+// it came; browsers take it for "Refresh".
+var token = regexp.MustCompile("\\A[!#$%&'*+.^_`|~0-9A-Za-z-]+\\z")
 
 // compareHeaders returns a difference unless the headers are exactly those of
-// the manifest, each once, and none that changes what a browser does.
+// the manifest, each once, and none that could change what a browser does.
 func (h *host) compareHeaders(a answer, want release.Headers) error {
-	for name, value := range want {
+	for _, name := range slices.Sorted(maps.Keys(want)) {
 		got := a.header.Values(name)
-		if len(got) != 1 || got[0] != value {
-			return &Difference{File: a.file, Shape: a.shape, What: "header " + name, Got: fmt.Sprintf("%q", got), Want: fmt.Sprintf("%q", value)}
+		if len(got) != 1 || got[0] != want[name] {
+			return &Difference{File: a.file, Shape: a.shape, What: "header " + name, Got: fmt.Sprintf("%q", got), Want: fmt.Sprintf("%q", want[name])}
 		}
 	}
-	for name, values := range a.header {
-		if slices.Contains(neverSent, name) {
-			return &Difference{File: a.file, Shape: a.shape, What: "header " + name, Got: fmt.Sprintf("%q", clip(strings.Join(values, ", "))), Want: "none"}
-		}
-		if _, ok := want[headerName(want, name)]; !ok && !slices.Contains(ordinary, name) {
+	for _, name := range slices.Sorted(maps.Keys(a.header)) {
+		_, wanted := want[headerName(want, name)]
+		switch {
+		case name == altSvc:
 			h.mu.Lock()
-			if h.others == nil {
-				h.others = map[string]bool{}
-			}
-			if len(h.others) < 20 {
-				h.others[clip(name)] = true
-			}
+			h.altSvc = true
 			h.mu.Unlock()
+		case !token.MatchString(name) || !wanted && !slices.Contains(allowed, name):
+			return &Difference{File: a.file, Shape: a.shape, What: "header " + nameOf(name), Got: fmt.Sprintf("%q", clip(strings.Join(a.header[name], ", "))), Want: "none"}
 		}
 	}
 	return nil
+}
+
+func nameOf(header string) string {
+	if token.MatchString(header) {
+		return header
+	}
+	return fmt.Sprintf("%q", clip(header))
 }
 
 // headerName returns the name that want spells like name.
@@ -304,13 +330,4 @@ func headerName(want release.Headers, name string) string {
 		}
 	}
 	return ""
-}
-
-func (h *host) extra() []string {
-	var names []string
-	for name := range h.others {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
 }

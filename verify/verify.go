@@ -149,10 +149,29 @@ func (r *run) end(err error) Report {
 
 // checkMeasurement compares a manifest with what the caller knows.
 func (r *run) checkMeasurement(file string, m release.Manifest) error {
-	if r.Measurement == "" || r.Measurement == m.Release.Measurement {
+	if r.Measurement == "" {
+		return nil
+	}
+	if r.Measurement == m.Release.Measurement {
+		r.proved("The release has the measurement that you gave.")
 		return nil
 	}
 	return &Difference{File: file, What: "measurement", Got: m.Release.Measurement, Want: r.Measurement}
+}
+
+// checkMeasurements is checkMeasurement for a directory: one of its releases
+// must have it.
+func (r *run) checkMeasurements() error {
+	if r.Measurement == "" {
+		return nil
+	}
+	for _, f := range r.report.Releases {
+		if f.Measurement == r.Measurement {
+			r.proved("The release with the measurement that you gave is %s.", f.Path)
+			return nil
+		}
+	}
+	return &Difference{File: "r", What: "measurement", Got: "releases with others", Want: r.Measurement}
 }
 
 // parse parses a manifest; a bad one is a difference like any other. Build tags

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -18,6 +19,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -198,15 +200,25 @@ func TestLyingHosts(t *testing.T) {
 		"for Safari only": {func(q *http.Request) bool {
 			return header("User-Agent", "Safari")(q) && !header("User-Agent", "Chrome")(q)
 		}, flip(0), "bytes", "sha384-"},
-		"for plain requests only":        {func(q *http.Request) bool { return header("User-Agent", "curl")(q) && !file("/manifest.json")(q) }, flip(0), "bytes", "sha384-"},
-		"for browsers with zstd only":    {header("Accept-Encoding", "zstd"), flip(0), "bytes", "sha384-"},
-		"truncated":                      {file(".wasm"), body(func(b []byte) []byte { return b[:len(b)-1] }), "size", "bytes"},
-		"one byte more":                  {file(".js"), body(func(b []byte) []byte { return append(bytes.Clone(b), '\n') }), "size", "more than"},
-		"empty":                          {file(".js"), body(func([]byte) []byte { return nil }), "size", "0 bytes"},
-		"endless":                        {file(".wasm"), endless, "size", "more than"},
-		"compressed bomb":                {func(q *http.Request) bool { return file(".js")(q) && header("Accept-Encoding", "gzip")(q) }, bomb, "size", "more than"},
-		"garbage for gzip":               {func(q *http.Request) bool { return file(".js")(q) && header("Accept-Encoding", "gzip")(q) }, set("Content-Encoding", "gzip"), "body", "gzip"},
-		"coding that nobody asked for":   {file(".js"), set("Content-Encoding", "compress"), "body", "was not asked for"},
+		"for plain requests only":      {func(q *http.Request) bool { return header("User-Agent", "curl")(q) && !file("/manifest.json")(q) }, flip(0), "bytes", "sha384-"},
+		"for browsers with zstd only":  {header("Accept-Encoding", "zstd"), flip(0), "bytes", "sha384-"},
+		"truncated":                    {file(".wasm"), body(func(b []byte) []byte { return b[:len(b)-1] }), "size", "bytes"},
+		"one byte more":                {file(".js"), body(func(b []byte) []byte { return append(bytes.Clone(b), '\n') }), "size", "more than"},
+		"empty":                        {file(".js"), body(func([]byte) []byte { return nil }), "size", "0 bytes"},
+		"endless":                      {file(".wasm"), endless, "size", "more than"},
+		"compressed bomb":              {func(q *http.Request) bool { return file(".js")(q) && header("Accept-Encoding", "gzip")(q) }, bomb, "size", "more than"},
+		"garbage for gzip":             {func(q *http.Request) bool { return file(".js")(q) && header("Accept-Encoding", "gzip")(q) }, set("Content-Encoding", "gzip"), "body", "gzip"},
+		"coding that nobody asked for": {file(".js"), set("Content-Encoding", "compress"), "header Content-Encoding", "compress"},
+		"zstd for those who cannot":    {func(q *http.Request) bool { return file(".js")(q) && !header("Accept-Encoding", "zstd")(q) }, set("Content-Encoding", "zstd"), "header Content-Encoding", "zstd"},
+		"two codings": {file(".js"), func(_ http.ResponseWriter, _ *http.Request, honest *httptest.ResponseRecorder) bool {
+			honest.Header()["Content-Encoding"] = []string{"identity", "gzip"}
+			return false
+		}, "header Content-Encoding", "gzip"},
+		"two members of gzip":            {func(q *http.Request) bool { return file(".html")(q) && header("Accept-Encoding", "gzip")(q) }, twoMembers, "body", "follows the compressed text"},
+		"a header nobody has heard of":   {file(".html"), set("Move-Fast", "1"), "header Move-Fast", "1"},
+		"a name with a space behind it":  {file(".html"), spaced("Refresh"), "header", "0;url=/evil"},
+		"a spaced policy":                {file(".html"), spaced("Content-Security-Policy"), "header", "0;url=/evil"},
+		"another page and its manifest":  {func(q *http.Request) bool { return file(".html")(q) || file("manifest.json")(q) }, otherPage, "page", "not the page that starts the loader"},
 		"breaks off":                     {file(".wasm"), breakOff, "body", "unexpected EOF"},
 		"redirect":                       {file(".html"), answer(302, "Location", "https://evil.example/\u009b2J"), "status", `302 to "https://evil.example/`},
 		"early hints":                    {file(".html"), hints, "status", "103"},
@@ -300,6 +312,52 @@ func bomb(w http.ResponseWriter, _ *http.Request, honest *httptest.ResponseRecor
 	z.Close()
 	honest.Header().Set("Content-Encoding", "gzip")
 	pass(w, 200, honest.Header(), b.Bytes())
+	return true
+}
+
+// twoMembers splits the text: browsers take the first half alone.
+func twoMembers(w http.ResponseWriter, _ *http.Request, honest *httptest.ResponseRecorder) bool {
+	var b bytes.Buffer
+	text := honest.Body.Bytes()
+	for _, half := range [][]byte{text[:len(text)/2], text[len(text)/2:]} {
+		z := gzip.NewWriter(&b)
+		z.Write(half)
+		z.Close()
+	}
+	honest.Header().Set("Content-Encoding", "gzip")
+	pass(w, 200, honest.Header(), b.Bytes())
+	return true
+}
+
+// spaced sends a header with a space before its colon, which browsers forgive.
+func spaced(name string) lie {
+	return func(w http.ResponseWriter, _ *http.Request, honest *httptest.ResponseRecorder) bool {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			return false
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\n%s : 0;url=/evil\r\nConnection: close\r\nContent-Length: %d\r\n", name, honest.Body.Len())
+		honest.Header().Write(conn)
+		fmt.Fprintf(conn, "\r\n%s", honest.Body.Bytes())
+		return true
+	}
+}
+
+// otherPage serves a page of its own, and a manifest that fits it.
+func otherPage(w http.ResponseWriter, q *http.Request, honest *httptest.ResponseRecorder) bool {
+	d, err := built()
+	if err != nil {
+		return false
+	}
+	was := d.Release.Contents()[0].Content
+	page := append(bytes.Clone(was), `<meta http-equiv="refresh" content="0;url=/evil.html">`...)
+	text := page
+	if strings.HasSuffix(q.URL.Path, ".json") {
+		text = bytes.Replace(d.ManifestText, []byte(release.Integrity(was)), []byte(release.Integrity(page)), 1)
+		text = bytes.Replace(text, []byte(fmt.Sprintf(`"size":%d`, len(was))), []byte(fmt.Sprintf(`"size":%d`, len(page))), 1)
+	}
+	pass(w, 200, honest.Header(), text)
 	return true
 }
 
@@ -462,6 +520,12 @@ func TestDirectories(t *testing.T) {
 		"another directory": {func(_, inside string) error {
 			return os.Rename(inside, filepath.Join(filepath.Dir(inside), strings.Repeat("0", 32)))
 		}, "path"},
+		"a directory that is none": {func(_, inside string) error {
+			return os.Mkdir(filepath.Join(filepath.Dir(inside), "\x1b[31mX\xff"), 0o700)
+		}, "file"},
+		"r is a pipe": {func(dir, _ string) error {
+			return errors.Join(os.RemoveAll(filepath.Join(dir, "r")), syscall.Mkfifo(filepath.Join(dir, "r"), 0o600))
+		}, "file"},
 	} {
 		dir, inside := directory(t)
 		if err := test.spoil(dir, inside); err != nil {
@@ -470,6 +534,12 @@ func TestDirectories(t *testing.T) {
 		if r := Dir(t.Context(), dir, Options{}); r.Verdict != Different || r.Difference.What != test.what {
 			t.Errorf("%s: %s %v %s", name, r.Verdict, r.Difference, r.Problem)
 		}
+	}
+	if r := Dir(t.Context(), dir, Options{Measurement: d.Release.Measurement}); r.Verdict != Verified || !strings.Contains(strings.Join(r.Proved, " "), "measurement that you gave") {
+		t.Errorf("%+v", r)
+	}
+	if r := Dir(t.Context(), dir, Options{Measurement: strings.Repeat("0", 96)}); r.Verdict != Different || r.Difference.What != "measurement" {
+		t.Errorf("%+v", r)
 	}
 	// Nothing to compare is not a success.
 	for name, dir := range map[string]string{"an empty directory": t.TempDir(), "no directory": filepath.Join(t.TempDir(), "x")} {

@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // How this tool speaks. Results go to stdout, and only results. Everything else
@@ -64,11 +67,29 @@ func isTerminal(w io.Writer) bool {
 }
 
 // print writes a result.
-func (u *ui) print(format string, args ...any) { fmt.Fprintf(u.stdout, format, args...) }
+func (u *ui) print(format string, args ...any) {
+	fmt.Fprint(u.stdout, plain(fmt.Sprintf(format, args...)))
+}
+
+// plain escapes what could move a terminal's cursor, change its colours or turn
+// the direction of text: some of what is printed was sent by somebody.
+func plain(text string) string {
+	var b strings.Builder
+	for _, c := range text {
+		if c == '\n' || strconv.IsPrint(c) && c != utf8.RuneError {
+			b.WriteRune(c)
+		} else {
+			for _, unit := range utf16.Encode([]rune{c}) {
+				fmt.Fprintf(&b, "\\u%04x", unit) // as JSON writes it
+			}
+		}
+	}
+	return b.String()
+}
 
 // warn says what a person will want to know, though nothing failed.
 func (u *ui) warn(format string, args ...any) {
-	fmt.Fprintf(u.stderr, "enclave: warning: "+format+"\n", args...)
+	fmt.Fprint(u.stderr, plain(fmt.Sprintf("enclave: warning: "+format+"\n", args...)))
 }
 
 // progress says what takes a while now; the step before is done.
@@ -80,7 +101,7 @@ func (u *ui) progress(step string) {
 	defer u.mu.Unlock()
 	u.endStep()
 	u.step, u.started = step, time.Now()
-	fmt.Fprintf(u.stderr, "%s ...", step)
+	fmt.Fprintf(u.stderr, "%s ...", plain(step))
 }
 
 // done ends the last step of a progress.
@@ -108,12 +129,12 @@ func (u *ui) exit(ctx context.Context, err error) int {
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return exitDone
 	}
-	fmt.Fprintf(u.stderr, "enclave: error: %s\n", strings.TrimSpace(err.Error()))
+	fmt.Fprintf(u.stderr, "enclave: error: %s\n", plain(strings.TrimSpace(err.Error())))
 	f, ok := errors.AsType[*failure](err)
 	if !ok {
 		return exitFailed
 	}
-	fmt.Fprintf(u.stderr, "enclave: hint: %s\n", f.hint)
+	fmt.Fprintf(u.stderr, "enclave: hint: %s\n", plain(f.hint))
 	switch {
 	case f.code != 0:
 		return f.code

@@ -75,7 +75,8 @@ async function emptyEnclaveStorage(bench, page) {
   const { app, host } = bench.site;
   const html = (body) => ({ headers: { "content-type": "text/html" }, body });
   host.intercept = ({ pathname }) => (pathname === "/empty.html" ? html("empty") : undefined);
-  app.extra.set("/empty.html", html(`<iframe src="${host.origin}/empty.html"></iframe>`));
+  // With the app's own headers: Firefox changes its process for another opener policy.
+  app.extra.set("/empty.html", { headers: { "content-type": "text/html", ...app.pageHeaders() }, body: `<iframe src="${host.origin}/empty.html"></iframe>` });
   await page.goto(`${app.origin}/empty.html`);
   const frame = await page.frame(`${host.origin}/empty.html`);
   await frame.evaluate(async () => {
