@@ -41,3 +41,13 @@ export function printable(text, limit = 64) {
   const clean = String(text).replace(/[^ -~]/g, "?");
   return clean.length > limit ? `${clean.slice(0, limit - 1)}~` : clean;
 }
+
+/**
+ * The same in quotes, inside a sentence of ours: so that nobody takes it for our words.
+ *
+ * @param {unknown} text
+ * @returns {string}
+ */
+export function quoted(text) {
+  return JSON.stringify(printable(text, 300));
+}

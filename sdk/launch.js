@@ -34,6 +34,10 @@ const SILENCE_MS = 500;
  * @property {import("./kms.d.ts").Launch} report
  */
 
+// What package release demands of them: no room for a host's own words.
+const VERSION = /^(dev|\d{1,9}(\.\d{1,9}){2}(-[0-9A-Za-z.-]{1,32})?(\+[0-9A-Za-z.-]{1,32})?)$/;
+const MEASUREMENT = /^[0-9a-f]{96}$/;
+
 /** @typedef {{ version: string, commit: string, measurement: string, wasm: string }} Ready */
 
 /**
@@ -255,7 +259,7 @@ function acceptReady(message, { pinned, prefix }) {
   const { type, version, commit, measurement, wasm, reason, message: words } = message;
   if (type === "refused") throw refusal(reason, String(words));
   const wellFormed = type === "ready" && typeof version === "string" && typeof commit === "string" && typeof measurement === "string";
-  if (!wellFormed || !isIntegrity(wasm)) {
+  if (!wellFormed || !isIntegrity(wasm) || !VERSION.test(version) || !MEASUREMENT.test(measurement)) {
     throw new KmsError("launch_refused", "the enclave's first message is not of this protocol; SDK and release do not fit together");
   }
   const wanted = pinned ? measurement === pinned.measurement && wasm === pinned.wasm : measurement.startsWith(prefix);

@@ -7,6 +7,7 @@
 // what the SDK in the app's own source found out. Its API is in status.d.ts. It keeps one thing, the
 // release seen last (seen.js), and needs no permission of the app's Content Security Policy.
 
+import { printable } from "./command.js";
 import { KmsError, asKmsError } from "./errors.js";
 import { parseRelease } from "./pin.js";
 import { lastSeen, noteSeen } from "./seen.js";
@@ -42,6 +43,7 @@ export class KmsStatus extends HTMLElement {
   /** @type {import("./status.d.ts").KmsStatus["words"]} */ #words = {};
   /** @type {Promise<Verification> | undefined} */ #verifying;
   /** @type {Verification | undefined} */ #verification;
+  #turn = 0; // counts connections
   /** What the connection told: an alert of storage, or its end. @type {Map<"integrity" | "closed", string>} */ #told = new Map();
   #stop = () => {};
 
@@ -116,8 +118,12 @@ export class KmsStatus extends HTMLElement {
    * @throws {KmsError} `invalid_request` if there is nothing to verify, or it breaks the grammar
    */
   verify() {
-    this.#verifying ??= this.#verify().finally(() => (this.#verifying = undefined));
-    return this.#verifying;
+    if (this.#verifying) return this.#verifying;
+    const mine = this.#verify().finally(() => {
+      if (this.#verifying === mine) this.#verifying = undefined;
+    });
+    this.#verifying = mine;
+    return mine;
   }
 
   async #verify() {
@@ -130,10 +136,12 @@ export class KmsStatus extends HTMLElement {
     let done = 0;
     const progress = () => verdict && (verdict.textContent = fill(texts.verifying, { done }));
     progress();
+    const turn = this.#turn;
+    let verification;
     try {
-      this.#verification = await verify({ kms: this.#kms, url: release.url, pin: release.pin, parent: this.#root }, (check) => {
+      verification = await verify({ kms: this.#kms, url: release.url, pin: release.pin, parent: this.#root }, (check) => {
         done += 1;
-        if (results) addResult(results, texts, check);
+        if (turn === this.#turn && results) addResult(results, texts, check);
         progress();
       });
     } catch (error) {
@@ -142,9 +150,13 @@ export class KmsStatus extends HTMLElement {
     } finally {
       button?.removeAttribute("aria-disabled");
     }
-    this.#showVerification();
-    this.dispatchEvent(new CustomEvent("kms-verified", { detail: this.#verification, bubbles: true, composed: true }));
-    return this.#verification;
+    // What was found out about another connection is not shown beside this one.
+    if (turn === this.#turn) {
+      this.#verification = verification;
+      this.#showVerification();
+    }
+    this.dispatchEvent(new CustomEvent("kms-verified", { detail: verification, bubbles: true, composed: true }));
+    return verification;
   }
 
   /** @param {typeof PROPERTIES[number]} name set on the element before it was upgraded */
@@ -162,6 +174,8 @@ export class KmsStatus extends HTMLElement {
   #begin(kms, error) {
     this.#kms = kms;
     this.#error = error;
+    this.#turn += 1;
+    this.#verifying = undefined;
     this.#verification = undefined;
     this.#told.clear();
     this.#listen();
@@ -365,7 +379,8 @@ export class KmsStatus extends HTMLElement {
 
 /** @param {string} message which begins small, as errors do; a name with a colon stays as it is */
 function sentence(message) {
-  return /^[a-z]+ /.test(message) ? message[0].toUpperCase() + message.slice(1) : message;
+  const text = printable(message, 800); // some of it can be a host's words
+  return /^[a-z]+ /.test(text) ? text[0].toUpperCase() + text.slice(1) : text;
 }
 
 /** @param {string} text of a lang attribute, which may hold anything */

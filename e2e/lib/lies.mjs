@@ -88,10 +88,10 @@ export const lies = [
   ["honest", {}, all(HARMLESS)],
 
   // Bits, lengths, and files that are another one.
-  ["a bit of the page's first byte", { page: flip(0) }, all(HARMLESS)],
+  ["a bit of the page's first byte", { page: flip(0) }, [HARMLESS, BLOCKED, BLOCKED]],
   ["a bit in the page's hash", { page: flipAfter('integrity="sha384-') }, all(BLOCKED)],
   ["a bit in the loader's address", { page: flipAfter('src="') }, all(BLOCKED)],
-  ["a bit of the page's last byte", { page: flip(1) }, all(HARMLESS)],
+  ["a bit of the page's last byte", { page: flip(1) }, [HARMLESS, BLOCKED, BLOCKED]],
   ["a bit of the loader's first byte", { loader: flip(0) }, all(BLOCKED)],
   ["a bit in the loader's middle", { loader: flip(0.5) }, all(BLOCKED)],
   ["a bit of the loader's last byte", { loader: flip(1) }, all(BLOCKED)],

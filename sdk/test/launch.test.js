@@ -10,7 +10,7 @@ import { turns } from "./standins.js";
 const wasm = await integrityOf(new TextEncoder().encode("wasm"));
 const measurement = hexOf(await integrityOf(new TextEncoder().encode("loader")));
 const release = parseRelease(`https://kms.example/r/${measurement.slice(0, 32)}/kms.html`, undefined);
-const hello = { kmsEnclave: 1, type: "ready", version: "v1", commit: "c", measurement, wasm };
+const hello = { kmsEnclave: 1, type: "ready", version: "1.0.0", commit: "c", measurement, wasm };
 const held = { share: new Uint8Array(32), marker: false, revision: 0 };
 const listener = { message() {}, dialog() {}, pong() {}, died() {} };
 

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { decodeBytes, encodeBytes, hexOf, integrityOf } from "../bytes.js";
 import { allowsAncestor } from "../diagnose.js";
@@ -82,10 +83,12 @@ test("response headers that obey the pin, and that do not", () => {
 });
 
 test("pages that load the pinned loader, and that do more", () => {
-  const page = `<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Enclave</title><script src="x.js" integrity="${loader}"></script></head><body></body></html>`;
+  const page = readFileSync(new URL("../../web/kms.html", import.meta.url), "utf8").replace("{{script}}", `${prefix}.js`).replace("{{integrity}}", loader);
   assert.equal(pageDifference(page, pinned), undefined);
   const bad = [page.replace(loader, wasm), page.replace(`integrity="${loader}"`, ""), page.replace(loader, `${loader} ${wasm}`), page.replace("<title>", `<script src="y.js"></script><title>`),
-    page.replace("<title>", `<meta http-equiv="refresh" content="0"><title>`), page.replace("<title>", `<base href="/"><title>`), page.replace("<body>", "<body><label for=x>"), page.replace("<body>", "<body><iframe>"), ""];
+    page.replace("<title>", `<meta http-equiv="refresh" content="0"><title>`), page.replace("<title>", `<base href="/"><title>`), page.replace("<body>", "<body><label for=x>"), page.replace("<body>", "<body><iframe>"), "", `${page} `, page.replace("\n", "\r\n"),
+    page.replace("<title>", `<meta/http-equiv="refresh" content="0;url=/e"><title>`), page.replace("<script", "<!-- <script").replace("</script>", "</script> -->"),
+    page.replace("<script", "<textarea><script"), page.replace(`src="${prefix}.js"`, `x=' integrity="${loader}"' src=evil.js`)];
   for (const body of bad) assert.equal(typeof pageDifference(body, pinned), "string", body);
 });
 
