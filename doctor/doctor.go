@@ -8,8 +8,11 @@ package doctor
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -151,6 +154,11 @@ func (e *examination) findEnclave() error {
 	if err != nil {
 		return err
 	}
+	// What an app says is no reason to ask machines of this network.
+	if e.Enclave == "" && isPrivate(u.Hostname()) && !isPrivate(e.app.Hostname()) {
+		e.say(Bad, "enclave", "Give it with --enclave if that is right.", "The app names an enclave on this machine or network, %q.", u.String())
+		return nil
+	}
 	e.enclave = u
 	e.report.Enclave = u.String()
 	return nil
@@ -172,9 +180,67 @@ func (e *examination) checkSources() {
 	if e.page.sdk == nil {
 		e.say(Warning, "sdk", "", "The SDK was not found among the %d modules that the page names: a bundle, or loaded later. Its hashes were not compared.", len(e.page.modules))
 	}
-	if e.page.importMapIntegrity == 0 && e.page.sdk != nil {
-		e.say(Warning, "integrity", `Put the import map that "enclave build" prints before the first module.`, "No import map with integrity: the browser does not check the SDK's modules before it runs them.")
+	e.checkIntegrity()
+}
+
+// checkIntegrity compares import maps with what is served, and with the app's policy.
+func (e *examination) checkIntegrity() {
+	if e.page.sdk == nil {
+		return
 	}
+	if len(e.page.integrity) == 0 {
+		e.say(Warning, "integrity", `Put the import map that "enclave build" prints before the first module.`, "No import map with integrity: the browser does not check the SDK's modules before it runs them.")
+		return
+	}
+	for _, text := range e.page.maps {
+		sum := sha256.Sum256([]byte(text))
+		source := "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+		if e.blocksInline(source) {
+			e.say(Bad, "integrity", "Add "+source+" to script-src.", "The app's policy blocks its own import map: nothing checks the SDK's modules.")
+			return
+		}
+	}
+	unnamed, wrong := 0, 0
+	for at, text := range e.page.modules {
+		if !e.isSDK(at) {
+			continue
+		}
+		switch hash, ok := e.page.integrity[at]; {
+		case !ok:
+			unnamed++
+		case hash != release.Integrity([]byte(text)):
+			wrong++
+			e.say(Bad, "integrity", "Copy the SDK and its import map from one release.", "The browser refuses %q: it has not the hash that the import map names.", clip(at))
+		}
+	}
+	switch {
+	case unnamed > 0:
+		e.say(Warning, "integrity", `Take the whole import map that "enclave build" prints.`, "The import map names no hash for %d modules of the SDK.", unnamed)
+	case wrong == 0:
+		e.say(Good, "integrity", "", "The import map names the hash of every module of the SDK that the app loads.")
+	}
+}
+
+// blocksInline reports whether a policy of the app blocks an inline script with a hash.
+func (e *examination) blocksInline(source string) bool {
+	for _, p := range e.policies() {
+		sources, ok := p.sources("script-src-elem", "script-src")
+		has := func(prefix string) bool {
+			return slices.ContainsFunc(sources, func(s string) bool { return strings.HasPrefix(s, prefix) })
+		}
+		switch {
+		case !ok || slices.Contains(sources, source):
+		case has("'nonce-"): // whether the map has the nonce changes with every answer
+		case has("'sha") || has("'strict-dynamic'") || !hasAny(sources, "'unsafe-inline'"):
+			return true
+		}
+	}
+	return false
+}
+
+// isSDK reports whether a module lies beside kms.js.
+func (e *examination) isSDK(at string) bool {
+	return e.page.sdkAt != "" && path.Dir(at) == e.page.sdkAt && !strings.Contains(at, "#")
 }
 
 // checkDomains compares where app and enclave live.
@@ -257,16 +323,20 @@ func (e *examination) checkSDK(ctx context.Context) {
 	if err != nil {
 		return // the host was graded already
 	}
-	other := 0
+	other, same := 0, 0
 	for _, f := range m.Release.SDK {
-		if got, ok := e.page.sdk[f.Name]; ok && got != f.SHA384 {
+		got, ok := e.page.sdk[f.Name]
+		if ok && got == f.SHA384 {
+			same++
+		}
+		if ok && got != f.SHA384 {
 			other++
 			if other <= 3 {
 				e.say(Warning, "sdk", "Copy the SDK of this release, unless you changed it on purpose.", "The app's %s is not the SDK's of this release.", f.Name)
 			}
 		}
 	}
-	if other == 0 {
-		e.say(Good, "sdk", "", "All %d modules of the SDK that the app serves are this release's.", len(e.page.sdk))
+	if other == 0 && same > 0 {
+		e.say(Good, "sdk", "", "The %d modules of the SDK that the app loads are this release's.", same)
 	}
 }

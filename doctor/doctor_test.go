@@ -2,11 +2,14 @@ package doctor
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -48,8 +51,11 @@ func healthy(t *testing.T) *patient {
 	t.Cleanup(enclave.Close)
 	p.enclave = strings.Replace(enclave.URL, "127.0.0.1", "localhost", 1)
 
+	p.html = `<!doctype html><script type="importmap">` + string(r.ImportMap("/sdk/")) + `</script><script type="module" src="/app.js"></script>`
+	sum := sha256.Sum256(r.ImportMap("/sdk/"))
 	p.header = map[string]string{
-		"Content-Security-Policy":    "default-src 'self'; script-src 'self' 'sha256-x'; frame-src " + p.enclave + r.Page() + "; connect-src 'self' " + p.enclave,
+		"Content-Security-Policy": "default-src 'self'; script-src 'self' 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; frame-src " + p.enclave + r.Page() +
+			"; connect-src 'self' " + p.enclave + "; frame-ancestors 'none'",
 		"Cross-Origin-Opener-Policy": "same-origin",
 	}
 	p.html = `<!doctype html><script type="importmap">` + string(r.ImportMap("/sdk/")) + `</script><script type="module" src="/app.js"></script>`
@@ -106,7 +112,7 @@ func TestFindings(t *testing.T) {
 	}{
 		"no policy": {func(p *patient) { delete(p.header, "Content-Security-Policy") }, Warning, "csp", "no Content-Security-Policy"},
 		"inline scripts": {func(p *patient) {
-			p.header["Content-Security-Policy"] = strings.Replace(p.header["Content-Security-Policy"], "'sha256-x'", "'unsafe-inline'", 1)
+			p.header["Content-Security-Policy"] = strings.Replace(p.header["Content-Security-Policy"], "script-src 'self' ", "script-src 'self' 'unsafe-inline' ", 1)
 		}, Warning, "csp", "inline scripts"},
 		"no frame-src": {func(p *patient) {
 			p.header["Content-Security-Policy"] = "default-src 'self'; connect-src " + p.enclave
@@ -144,12 +150,28 @@ func TestFindings(t *testing.T) {
 		"frame sandboxed with same origin": {func(p *patient) {
 			p.html += `<iframe src="https://ads.example/" sandbox="allow-scripts allow-same-origin"></iframe>`
 		}, Bad, "frames", "not sandboxed"},
-		"enclave embedded by hand":           {func(p *patient) { p.html += `<iframe src="` + p.enclave + `/"></iframe>` }, Warning, "frames", "by hand"},
-		"SDK from the enclave's host":        {func(p *patient) { p.html += `<script type="module" src="` + p.enclave + `/sdk/kms.js"></script>` }, Bad, "sdk", "owns the app's origin"},
-		"module from the enclave's host":     {func(p *patient) { p.files["/app.js"] += `import("` + p.enclave + `/x.js")` }, Bad, "sdk", "owns the app's origin"},
-		"script of another origin":           {func(p *patient) { p.html += `<script src="https://cdn.example/x.js"></script>` }, Warning, "scripts", "cdn.example"},
-		"changed SDK":                        {func(p *patient) { p.files["/sdk/pin.js"] += "// changed\n" }, Warning, "sdk", "pin.js is not the SDK's"},
-		"no import map":                      {func(p *patient) { p.html = `<script type="module" src="/app.js"></script>` }, Warning, "integrity", "No import map"},
+		"enclave embedded by hand":       {func(p *patient) { p.html += `<iframe src="` + p.enclave + `/"></iframe>` }, Warning, "frames", "by hand"},
+		"SDK from the enclave's host":    {func(p *patient) { p.html += `<script type="module" src="` + p.enclave + `/sdk/kms.js"></script>` }, Bad, "sdk", "owns the app's origin"},
+		"module from the enclave's host": {func(p *patient) { p.files["/app.js"] += `import("` + p.enclave + `/x.js")` }, Bad, "sdk", "owns the app's origin"},
+		"script of another origin":       {func(p *patient) { p.html += `<script src="https://cdn.example/x.js"></script>` }, Warning, "scripts", "cdn.example"},
+		"changed SDK":                    {func(p *patient) { p.files["/sdk/pin.js"] += "// changed\n" }, Warning, "sdk", "pin.js is not the SDK's"},
+		"no import map":                  {func(p *patient) { p.html = `<script type="module" src="/app.js"></script>` }, Warning, "integrity", "No import map"},
+		"import map blocked": {func(p *patient) {
+			p.header["Content-Security-Policy"] = strings.Replace(p.header["Content-Security-Policy"], "'sha256-", "'sha256-A", 1)
+		}, Bad, "integrity", "blocks its own import map"},
+		"import map of another SDK": {func(p *patient) { p.files["/sdk/kms.js"] += "// changed\n" }, Bad, "integrity", "browser refuses"},
+		"import map of nothing": {func(p *patient) {
+			p.html = `<script type="importmap">{"integrity":{"/x.js":"sha384-x"}}</script><script type="module" src="/app.js"></script>`
+			p.header["Content-Security-Policy"] = regexp.MustCompile(`'sha256-[^']*'`).ReplaceAllString(p.header["Content-Security-Policy"], "'unsafe-inline'")
+		}, Warning, "integrity", "names no hash for"},
+		"object": {func(p *patient) { p.html += `<object data="https://ads.example/"></object>` }, Bad, "frames", "not sandboxed"},
+		"srcdoc": {func(p *patient) { p.html += `<iframe srcdoc="<p>"></iframe>` }, Bad, "frames", "not sandboxed"},
+		"anybody embeds": {func(p *patient) {
+			p.header["Content-Security-Policy"] = strings.Replace(p.header["Content-Security-Policy"], "; frame-ancestors 'none'", "", 1)
+		}, Warning, "embedding", "who may embed the app"},
+		"any page of the host": {func(p *patient) {
+			p.header["Content-Security-Policy"] = strings.Replace(p.header["Content-Security-Policy"], p.release.Page(), "/r/", 1)
+		}, Warning, "frame-src", "more than the enclave's page"},
 		"escape sequences in what is served": {func(p *patient) { p.html += "<iframe src=\"https://ads.example/\x1b[2J\"></iframe>" }, Bad, "frames", "not sandboxed"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json/v2"
 	"errors"
@@ -25,20 +26,23 @@ import (
 const (
 	maxFile    = 4 << 20 // bytes of one file
 	maxModules = 200     // files
+	maxImports = 200     // of one file
 	maxTotal   = 32 << 20
 )
 
 // page is what an app serves: its page and the modules that the page names, of
 // its own origin.
 type page struct {
-	header             http.Header
-	text               string
-	metaPolicies       []string
-	frames             []frame
-	foreign            []*url.URL        // scripts of other origins
-	modules            map[string]string // URL → text
-	sdk                map[string]string // name → hash, of modules that lie beside a kms.js; nil without one
-	importMapIntegrity int               // modules that the import map names
+	header       http.Header
+	text         string
+	metaPolicies []string
+	frames       []frame
+	foreign      []*url.URL        // scripts of other origins
+	modules      map[string]string // URL → text
+	sdk          map[string]string // name → hash, of modules that lie beside a kms.js; nil without one
+	sdkAt        string            // URL of the directory of kms.js
+	integrity    map[string]string // of import maps: URL → hash
+	maps         []string          // the texts of import maps
 }
 
 // frame is an iframe in the markup.
@@ -94,7 +98,7 @@ func readPage(ctx context.Context, app *url.URL) (page, error) {
 	if err != nil {
 		return page{}, err
 	}
-	p := page{header: header, text: string(text), modules: map[string]string{}}
+	p := page{header: header, text: string(text), modules: map[string]string{}, integrity: map[string]string{}}
 	root, err := html.Parse(bytes.NewReader(text))
 	if err != nil {
 		return p, fmt.Errorf("the app's page: %w", err)
@@ -121,7 +125,7 @@ func (p *page) readMarkup(root *html.Node, app *url.URL) []*url.URL {
 			if strings.EqualFold(attribute(n, "http-equiv"), "content-security-policy") {
 				p.metaPolicies = append(p.metaPolicies, attribute(n, "content"))
 			}
-		case atom.Iframe:
+		case atom.Iframe, atom.Embed, atom.Object, atom.Frame:
 			p.frames = append(p.frames, frameOf(n, base))
 		case atom.Script:
 			if u := p.readScript(n, base); u != nil {
@@ -143,8 +147,13 @@ func (p *page) readScript(n *html.Node, base *url.URL) *url.URL {
 		var m struct {
 			Integrity map[string]string `json:"integrity"`
 		}
+		p.maps = append(p.maps, inline)
 		if json.Unmarshal([]byte(inline), &m) == nil {
-			p.importMapIntegrity += len(m.Integrity)
+			for specifier, hash := range m.Integrity {
+				if u, err := base.Parse(specifier); err == nil {
+					p.integrity[u.String()] = hash
+				}
+			}
 		}
 	case src != "":
 		if u, err := base.Parse(src); err == nil {
@@ -157,7 +166,11 @@ func (p *page) readScript(n *html.Node, base *url.URL) *url.URL {
 }
 
 func frameOf(n *html.Node, base *url.URL) (f frame) {
-	if src := attribute(n, "src"); src != "" {
+	src := cmp.Or(attribute(n, "src"), attribute(n, "data"))
+	if attribute(n, "srcdoc") != "" {
+		src = "about:srcdoc"
+	}
+	if src != "" {
 		var err error
 		if f.src, err = base.Parse(src); err != nil {
 			f.src = &url.URL{Opaque: src} // browsers forgive more than this; it is a frame all the same
@@ -190,7 +203,7 @@ func (p *page) readModules(ctx context.Context, app *url.URL, todo []*url.URL) e
 		todo = append(todo, imports(text, app)...)
 	}
 	total := 0
-	for seen := map[string]bool{}; len(todo) > 0 && len(seen) < maxModules && total < maxTotal; {
+	for seen := map[string]bool{}; len(todo) > 0 && len(seen) < maxModules && total < maxTotal && ctx.Err() == nil; {
 		u := todo[0]
 		todo = todo[1:]
 		u.Fragment = ""
@@ -228,7 +241,7 @@ func maps(m map[string]string) func(func(string) bool) {
 
 func imports(text string, from *url.URL) []*url.URL {
 	var found []*url.URL
-	for _, match := range importForm.FindAllStringSubmatch(text, -1) {
+	for _, match := range importForm.FindAllStringSubmatch(text, maxImports) {
 		specifier := match[1]
 		if !strings.HasPrefix(specifier, ".") && !strings.HasPrefix(specifier, "/") && !strings.Contains(specifier, "://") {
 			continue // a bare name, for an import map or a bundler
@@ -243,14 +256,18 @@ func imports(text string, from *url.URL) []*url.URL {
 // findSDK takes the directory of kms.js for the SDK's.
 func (p *page) findSDK() {
 	for at := range p.modules {
-		if path.Base(at) != "kms.js" {
-			continue
+		// Of two, the one with the shorter address, and then the first by name.
+		if dir := path.Dir(at); path.Base(at) == "kms.js" && (p.sdkAt == "" || len(dir) < len(p.sdkAt) || len(dir) == len(p.sdkAt) && dir < p.sdkAt) {
+			p.sdkAt = dir
 		}
-		p.sdk = map[string]string{}
-		for other, text := range p.modules {
-			if path.Dir(other) == path.Dir(at) {
-				p.sdk[path.Base(other)] = release.Integrity([]byte(text))
-			}
+	}
+	if p.sdkAt == "" {
+		return
+	}
+	p.sdk = map[string]string{}
+	for at, text := range p.modules {
+		if path.Dir(at) == p.sdkAt {
+			p.sdk[path.Base(at)] = release.Integrity([]byte(text))
 		}
 	}
 }

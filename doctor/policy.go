@@ -3,6 +3,8 @@ package doctor
 import (
 	"net"
 	"net/url"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -101,16 +103,20 @@ func defaultPort(scheme string) string {
 	return map[string]string{"http": "80", "https": "443"}[scheme]
 }
 
+func (e *examination) policies() []policy {
+	return parsePolicies(append(e.page.header.Values("Content-Security-Policy"), e.page.metaPolicies...))
+}
+
 // checkPolicy looks at the app's own policies.
 func (e *examination) checkPolicy() {
-	all := parsePolicies(append(e.page.header.Values("Content-Security-Policy"), e.page.metaPolicies...))
+	all := e.policies()
 	if len(all) == 0 {
 		e.say(Warning, "csp", "Send one; docs/embedding.md has an example.", "The app has no Content-Security-Policy: a script that gets in can do anything, the enclave's methods included.")
 		return
 	}
 	scripts, frames := false, false
 	for _, p := range all {
-		if sources, ok := p.sources("script-src"); ok && !hasAny(sources, "'unsafe-inline'", "'unsafe-eval'", "*", "https:", "data:") {
+		if sources, ok := p.sources("script-src"); ok && !hasAny(sources, "'unsafe-inline'", "'unsafe-eval'", "*", "https:", "http:", "data:", "blob:") {
 			scripts = true
 		}
 		if e.enclave == nil {
@@ -127,6 +133,9 @@ func (e *examination) checkPolicy() {
 	} else {
 		e.say(Warning, "csp", "Limit script-src to 'self', hashes or nonces.", "The app's policy lets inline scripts, eval, or scripts of any origin run.")
 	}
+	if !slices.ContainsFunc(all, func(p policy) bool { return p["frame-ancestors"] != nil }) {
+		e.say(Warning, "embedding", "Send frame-ancestors 'none' with the app's pages.", "The app's policy does not say who may embed the app: a page that does can bring documents of the enclave's host near the enclave.")
+	}
 	if e.enclave != nil && !frames {
 		e.say(Warning, "frame-src", "Set frame-src "+e.enclave.String()+", which allows the release's page and nothing else of its host.", "The app's policy lets it embed more than the enclave's page: another page of the enclave's host in a frame can script the enclave.")
 	}
@@ -138,14 +147,20 @@ func (e *examination) checkDirective(p policy, name string, fallbacks ...string)
 	if !ok || allows(sources, e.enclave) {
 		return
 	}
-	origin := e.enclave.Scheme + "://" + e.enclave.Host
-	e.say(Bad, name, "Add "+name+" "+origin+".", "The app's policy blocks the enclave: its %s is %q.", name, clip(strings.Join(sources, " ")))
+	add := e.enclave.Scheme + "://" + e.enclave.Host
+	if name == "frame-src" {
+		add = e.enclave.String()
+	}
+	e.say(Bad, name, "Add "+name+" "+add+".", "The app's policy blocks the enclave: its %s is %q.", name, clip(strings.Join(sources, " ")))
 }
 
-// onlyEnclave reports whether sources name the release's page, or its directory, and no more.
+// pageForm is a source that is the page of one release.
+var pageForm = regexp.MustCompile(`\Ahttps?://[^/*]+/r/[0-9a-f]{32}/kms\.html\z`)
+
+// onlyEnclave reports whether sources name pages of releases, and no more.
 func (e *examination) onlyEnclave(sources []string) bool {
 	for _, s := range sources {
-		if s != "'none'" && !strings.HasPrefix(s, e.enclave.Scheme+"://"+e.enclave.Host+"/r/") {
+		if s != "'none'" && !pageForm.MatchString(s) {
 			return false
 		}
 	}
@@ -186,6 +201,12 @@ func site(host string) string {
 		return s
 	}
 	return host
+}
+
+// isPrivate reports whether a host is this machine or lies in a private network.
+func isPrivate(host string) bool {
+	ip := net.ParseIP(host)
+	return isLoopback(host) || ip != nil && (ip.IsPrivate() || ip.IsLinkLocalUnicast() || ip.IsUnspecified())
 }
 
 func isLoopback(host string) bool {

@@ -40,6 +40,7 @@ missing_packages() {
   fi
   has curl || echo curl
   has xxd || echo xxd
+  has jq || echo jq
   has node || echo nodejs
   has npm || echo npm
 }

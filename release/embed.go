@@ -69,7 +69,7 @@ func (d Description) Changes(before Description) []string {
 	} else {
 		add("Pin the new module.")
 	}
-	add("The frame's address changes from %s to %s; the old one works until it is withdrawn.", before.Page(), d.Page())
+	add("The frame's address changes from %s to %s, in connect() and in the app's frame-src; the old one works until it is withdrawn.", before.Page(), d.Page())
 	if d.Version != before.Version {
 		add("Version %s, was %s.", d.Version, before.Version)
 	}
@@ -84,6 +84,9 @@ func (d Description) Changes(before Description) []string {
 	}
 	if !slices.Equal(d.Build.Flags, before.Build.Flags) || !maps.Equal(d.Build.Env, before.Build.Env) || !slices.Equal(d.Build.Tags, before.Build.Tags) {
 		add("Built with other settings.")
+	}
+	if len(d.sdkChanges(before)) == 0 {
+		add("The SDK is the same.")
 	}
 	return append(say, d.sdkChanges(before)...)
 }

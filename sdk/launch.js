@@ -128,7 +128,7 @@ class Attempt {
     const { release } = this.#plan;
     const integrity = release.pinned?.wasm ?? (await ready).wasm;
     const response = await fetch(fileUrl(release, integrity, "wasm"), { ...FETCH, signal: this.#over.signal });
-    if (!response.ok) throw new KmsError("launch_refused", `the enclave's host answers HTTP ${response.status} for the module ${integrity}; take url, pin.policy and pin.wasm from one release`, { details: { cause: "not-found" } });
+    if (!response.ok) throw new KmsError("launch_refused", `the enclave's host answers HTTP ${response.status} for the module ${integrity}: this release was withdrawn there, or url, pin.policy and pin.wasm are not of one release`, { details: { cause: "not-found" } });
     return (await bodyOf(response, MAX_MODULE, "module")).buffer;
   }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kms-enclave/kms-enclave/release"
 	"github.com/kms-enclave/kms-enclave/verify"
 )
 
@@ -71,6 +72,13 @@ func verifyTarget(ctx context.Context, target string, o verify.Options) (verify.
 	if strings.Contains(target, "://") {
 		return verify.URL(ctx, target, o)
 	}
+	info, err := os.Stat(target)
+	switch {
+	case err != nil && !strings.Contains(target, "/"):
+		return verify.Report{}, fmt.Errorf("verify: %q is no directory here; a host wants its scheme: https://%s", target, target)
+	case err == nil && !info.IsDir():
+		return verify.Report{}, fmt.Errorf("verify: %q is a file, wanted the directory that holds r and %s", target, release.ManifestName)
+	}
 	return verify.Dir(ctx, target, o), nil
 }
 
@@ -122,13 +130,22 @@ func quoteTarget(s string) string { return fmt.Sprintf("%q", s) }
 
 // verdictError turns a verdict into the exit code.
 func verdictError(r verify.Report) error {
-	switch r.Verdict {
-	case verify.Verified:
+	here := !strings.Contains(r.Target, "://")
+	switch {
+	case r.Verdict == verify.Verified:
 		return nil
-	case verify.Different:
+	case r.Verdict == verify.Different && r.Difference.What == "measurement":
+		return &failure{err: r.Difference, hint: "this is not the release with the measurement that you gave; compare the digits, and the address"}
+	case r.Verdict == verify.Different && here:
+		return &failure{err: r.Difference, hint: "do not deploy this directory; build it anew into an empty one"}
+	case r.Verdict == verify.Different:
 		return &failure{err: r.Difference, hint: "do not rely on this host; tell its operator and the app's developer what is printed above"}
+	case strings.HasPrefix(r.Problem, "rebuild:"):
+		return &failure{err: errors.New(r.Problem), hint: "--rebuild wants the root of a checkout of the release's own commit, and what enclave build needs", code: exitUnchecked}
+	case here:
+		return &failure{err: errors.New(r.Problem), hint: "give a directory that enclave build wrote, or a URL", code: exitUnchecked}
 	}
-	return &failure{err: errors.New(r.Problem), hint: "nothing is known about this release; try again, or from another network", code: exitUnchecked}
+	return &failure{err: errors.New(r.Problem), hint: "nothing is known about this release; see whether address and scheme are right, or try from another network", code: exitUnchecked}
 }
 
 // printJSON writes one line.
