@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -19,7 +18,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -522,9 +520,6 @@ func TestDirectories(t *testing.T) {
 		}, "path"},
 		"a directory that is none": {func(_, inside string) error {
 			return os.Mkdir(filepath.Join(filepath.Dir(inside), "\x1b[31mX\xff"), 0o700)
-		}, "file"},
-		"r is a pipe": {func(dir, _ string) error {
-			return errors.Join(os.RemoveAll(filepath.Join(dir, "r")), syscall.Mkfifo(filepath.Join(dir, "r"), 0o600))
 		}, "file"},
 	} {
 		dir, inside := directory(t)

@@ -59,9 +59,9 @@ async function startApp(site, release = site.release) {
   app.use(release);
   const policy = appPolicy(...new Set([new URL(site.release.url).origin, new URL(release.url).origin]));
   const strict = `${policy}; require-trusted-types-for 'script'; trusted-types 'none'`;
-  app.extra.set("/", { headers: { "content-type": contentTypes.html, "content-security-policy": strict }, body: html("/status-page.js") });
+  app.extra.set("/", { headers: { ...app.pageHeaders(), "content-type": contentTypes.html, "content-security-policy": strict }, body: html("/status-page.js") });
   // axe is not made for Trusted Types.
-  app.extra.set("/audited", { headers: { "content-type": contentTypes.html, "content-security-policy": policy }, body: html("/axe.js", "/status-page.js") });
+  app.extra.set("/audited", { headers: { ...app.pageHeaders(), "content-type": contentTypes.html, "content-security-policy": policy }, body: html("/axe.js", "/status-page.js") });
   app.extra.set("/axe.js", { headers: { "content-type": contentTypes.js }, body: axe });
   app.extra.set("/status-page.js", { headers: { "content-type": contentTypes.js }, body: script });
   return app;
