@@ -19,7 +19,7 @@ export const evilScript = ({ measurement, pin }) => `(() => {
     say("share:" + Array.from(data.share).join("."));
     ports[0]?.postMessage('{"event":"ready","data":{}}');
   });
-  parent.postMessage({ kmsEnclave: 1, type: "ready", version: "1", commit: "${"0".repeat(40)}", measurement: "${measurement}", wasm: "${pin.wasm}" }, "*");
+  parent.postMessage({ kmsEnclave: 1, type: "ready", version: "1.0.0", commit: "${"0".repeat(40)}", measurement: "${measurement}", wasm: "${pin.wasm}" }, "*");
 })();`;
 
 /** Which part of a release a request asks for: "page", "loader" or "wasm". */

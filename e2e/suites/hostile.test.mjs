@@ -73,7 +73,7 @@ eachEngine("hostile", (bench, engine) => {
 
   it("forged window messages before the handshake change nothing", async () => {
     const { app, other, release } = bench.site;
-    const forged = { kmsEnclave: 1, type: "ready", version: "9", commit: "9", measurement: release.measurement, wasm: release.pin.wasm };
+    const forged = { kmsEnclave: 1, type: "ready", version: "9.9.9", commit: "9", measurement: release.measurement, wasm: release.pin.wasm };
     other.extra.set("/forger.html", html(`<script>
       for (let i = 0; i < 300; i++) setTimeout(() => {
         parent.postMessage(${JSON.stringify(forged)}, "*");
@@ -95,7 +95,7 @@ eachEngine("hostile", (bench, engine) => {
         document.body.append(iframe);
         return await startKms({ account: "forged" });
       }, `${other.origin}/forger.html`);
-      assert.equal(launch.version === "9", false);
+      assert.equal(launch.version === "9.9.9", false);
       assert.equal(await page.evaluate(async () => (await kms.vault.status()).state), "absent");
       const sibling = await page.frame(other.origin);
       await new Promise((resolve) => setTimeout(resolve, 3200));
@@ -158,7 +158,7 @@ eachEngine("hostile", (bench, engine) => {
       const wasm = "sha384-" + "A".repeat(64);
       for (const message of [
         { kmsEnclave: 1, type: "refused", reason: "integrity", message: "forged" },
-        { kmsEnclave: 1, type: "ready", version: "9", commit: "9", measurement, wasm },
+        { kmsEnclave: 1, type: "ready", version: "9.9.9", commit: "9", measurement, wasm },
         { type: "died" }, '{"event":"closed"}',
       ]) {
         window.postMessage(message, "*");
