@@ -15,11 +15,20 @@ import { go } from "./lib/gotool.mjs";
 
 const suites = fileURLToPath(new URL("suites", import.meta.url));
 
+// The long ones begin, so that none of them ends alone.
+const LONG = ["tamper", "dialog", "hostile", "go", "persist", "egress", "tabs"];
+
+function weight(name) {
+  const at = LONG.indexOf(basename(name, ".test.mjs"));
+  return at < 0 ? LONG.length : at;
+}
+
 async function files(names) {
   const all = (await readdir(suites)).filter((name) => name.endsWith(".test.mjs")).sort();
   const unknown = names.filter((name) => !all.includes(`${name}.test.mjs`));
   if (unknown.length > 0) throw new Error(`suite: got ${unknown.join(", ")}, wanted one of ${all.map((n) => basename(n, ".test.mjs")).join(", ")}`);
-  return all.filter((name) => names.length === 0 || names.includes(basename(name, ".test.mjs"))).map((name) => join(suites, name));
+  const chosen = all.filter((name) => names.length === 0 || names.includes(basename(name, ".test.mjs")));
+  return chosen.sort((a, b) => weight(a) - weight(b)).map((name) => join(suites, name));
 }
 
 /**

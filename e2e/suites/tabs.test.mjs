@@ -4,7 +4,6 @@ import assert from "node:assert/strict";
 import { it } from "node:test";
 import { confirmDestroy } from "../lib/dialog.mjs";
 import { eachEngine } from "../lib/harness.mjs";
-import { eventually } from "../lib/process.mjs";
 
 const signMany = (kid, n) => Promise.all(Array.from({ length: n }, () => kms.jwt.sign({ kid, audience: "tabs", ttlSeconds: 5 })));
 
@@ -84,24 +83,5 @@ eachEngine("tabs", (bench) => {
     const third = await bench.open();
     await third.evaluate(() => startKms({ account: "tabs-replaced" }));
     assert.equal(await third.evaluate(async () => (await kms.vault.status()).state), "unlocked");
-  });
-
-  it("one destroys the vault, and the other knows that it is not lost", async () => {
-    const [first, second] = await twoTabs(bench, "tabs-destroy");
-    await second.evaluate(() => kms.keys.create({ purpose: "signing" }));
-    await first.evaluate(() => {
-      window.ending = "pending";
-      kms.vault.destroy().then(() => (window.ending = "destroyed"), (e) => (window.ending = e.code));
-    });
-    await first.bringToFront();
-    const frame = await first.frame(new URL(bench.site.release.url).origin);
-    await frame.waitFor("#confirm");
-    await frame.type("#word", "DELETE");
-    await eventually("the button", () => frame.evaluate(() => !document.querySelector("#confirm").disabled), { timeoutMs: 20_000 });
-    await frame.click("#confirm");
-    await eventually("an answer", async () => (await first.evaluate(() => window.ending)) === "destroyed");
-    for (const page of [first, second]) assert.equal(await page.evaluate(async () => (await kms.vault.status()).state), "absent");
-    await second.evaluate(() => kms.vault.create({ persistence: "device", lock: "none" }));
-    assert.deepEqual(await second.evaluate(async () => (await kms.vault.status()).counts), { keys: 0, entries: 1 });
   });
 });
