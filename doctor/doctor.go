@@ -124,7 +124,7 @@ func (e *examination) say(grade, topic, do, format string, args ...any) {
 }
 
 func (e *examination) checkTransport() {
-	if e.app.Scheme != "https" && !isLoopback(e.app.Hostname()) {
+	if e.app.Scheme != "https" && !verify.IsLoopback(e.app.Hostname()) {
 		e.say(Bad, "https", "Serve the app over https.", "The app comes over http: browsers give it no cryptography, and anybody on the way can change it.")
 	}
 	switch e.page.header.Get("Cross-Origin-Opener-Policy") {
@@ -170,11 +170,11 @@ func (e *examination) checkSources() {
 	for _, source := range e.page.foreign {
 		from := &url.URL{Scheme: source.Scheme, Host: source.Host}
 		if e.enclave != nil && source.Scheme == e.enclave.Scheme && source.Host == e.enclave.Host {
-			e.say(Bad, "sdk", "Copy the SDK into the app and serve it from there.", "The app runs code from the enclave's host, %q: that host then owns the app's origin, and with it the share.", clip(source.String()))
+			e.say(Bad, "sdk", "Copy the SDK into the app and serve it from there.", "The app runs code from the enclave's host, %q: that host then owns the app's origin, and with it the share.", verify.Clip(source.String()))
 			continue
 		}
 		if foreign++; foreign <= 3 {
-			e.say(Warning, "scripts", "Serve scripts from the app's own origin, or give them integrity.", "The app runs a script of another origin, %q: whoever controls that can ask the enclave for anything that the app can.", clip(from.String()))
+			e.say(Warning, "scripts", "Serve scripts from the app's own origin, or give them integrity.", "The app runs a script of another origin, %q: whoever controls that can ask the enclave for anything that the app can.", verify.Clip(from.String()))
 		}
 	}
 	if e.page.sdk == nil {
@@ -210,7 +210,7 @@ func (e *examination) checkIntegrity() {
 			unnamed++
 		case hash != release.Integrity([]byte(text)):
 			wrong++
-			e.say(Bad, "integrity", "Copy the SDK and its import map from one release.", "The browser refuses %q: it has not the hash that the import map names.", clip(at))
+			e.say(Bad, "integrity", "Copy the SDK and its import map from one release.", "The browser refuses %q: it has not the hash that the import map names.", verify.Clip(at))
 		}
 	}
 	switch {

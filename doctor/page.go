@@ -20,6 +20,7 @@ import (
 	"golang.org/x/net/html/atom"
 
 	"github.com/kms-enclave/kms-enclave/release"
+	"github.com/kms-enclave/kms-enclave/verify"
 )
 
 // Bounds of what is read of an app.
@@ -72,22 +73,22 @@ func fetch(ctx context.Context, u *url.URL, dest string) (http.Header, []byte, e
 		if e, ok := errors.AsType[*url.Error](err); ok {
 			err = e.Err
 		}
-		return nil, nil, fmt.Errorf("%q: %w", clip(u.String()), err)
+		return nil, nil, fmt.Errorf("%q: %w", verify.Clip(u.String()), err)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
 		hint := ""
 		if to := response.Header.Get("Location"); to != "" {
-			hint = fmt.Sprintf(", a redirect to %q: give that address", clip(to))
+			hint = fmt.Sprintf(", a redirect to %q: give that address", verify.Clip(to))
 		}
-		return nil, nil, fmt.Errorf("%q answers %d%s", clip(u.String()), response.StatusCode, hint)
+		return nil, nil, fmt.Errorf("%q answers %d%s", verify.Clip(u.String()), response.StatusCode, hint)
 	}
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxFile+1))
 	switch {
 	case err != nil:
-		return nil, nil, fmt.Errorf("%q: %w", clip(u.String()), err)
+		return nil, nil, fmt.Errorf("%q: %w", verify.Clip(u.String()), err)
 	case len(text) > maxFile:
-		return nil, nil, fmt.Errorf("%q: got more than %d bytes", clip(u.String()), maxFile)
+		return nil, nil, fmt.Errorf("%q: got more than %d bytes", verify.Clip(u.String()), maxFile)
 	}
 	return response.Header, text, nil
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
+
+	"github.com/kms-enclave/kms-enclave/verify"
 )
 
 // policy is one Content Security Policy: directive → sources (CSP3 section 2.2).
@@ -151,7 +153,7 @@ func (e *examination) checkDirective(p policy, name string, fallbacks ...string)
 	if name == "frame-src" {
 		add = e.enclave.String()
 	}
-	e.say(Bad, name, "Add "+name+" "+add+".", "The app's policy blocks the enclave: its %s is %q.", name, clip(strings.Join(sources, " ")))
+	e.say(Bad, name, "Add "+name+" "+add+".", "The app's policy blocks the enclave: its %s is %q.", name, verify.Clip(strings.Join(sources, " ")))
 }
 
 // pageForm is a source that is the page of one release.
@@ -188,7 +190,7 @@ func (e *examination) checkFrames() {
 		if f.src == nil || f.sandbox != nil && !hasAny(f.sandbox, "allow-same-origin") {
 			continue
 		}
-		e.say(Bad, "frames", `Give it sandbox="allow-scripts" without allow-same-origin.`, "The frame %s is not sandboxed: a page of the enclave's host inside it can script the enclave's frame, and gets the share.", strconv.QuoteToASCII(clip(f.src.String())))
+		e.say(Bad, "frames", `Give it sandbox="allow-scripts" without allow-same-origin.`, "The frame %s is not sandboxed: a page of the enclave's host inside it can script the enclave's frame, and gets the share.", strconv.QuoteToASCII(verify.Clip(f.src.String())))
 	}
 }
 
@@ -206,13 +208,5 @@ func site(host string) string {
 // isPrivate reports whether a host is this machine or lies in a private network.
 func isPrivate(host string) bool {
 	ip := net.ParseIP(host)
-	return isLoopback(host) || ip != nil && (ip.IsPrivate() || ip.IsLinkLocalUnicast() || ip.IsUnspecified())
+	return verify.IsLoopback(host) || ip != nil && (ip.IsPrivate() || ip.IsLinkLocalUnicast() || ip.IsUnspecified())
 }
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
-}
-
-// clip shortens what an app sent, for people to look at.
-func clip(s string) string { return s[:min(len(s), 200)] }

@@ -41,9 +41,6 @@ func (d *Deployed) files() []File {
 	return append(d.Release.Contents(), File{ManifestName, d.ManifestText})
 }
 
-// directoryForm is what the directory of a release is called, in r/.
-var directoryForm = regexp.MustCompile(`\A[0-9a-f]{32}\z`)
-
 // ErrNoRelease means that a directory does not hold what Write writes.
 var ErrNoRelease = errors.New("no release here")
 
@@ -60,25 +57,22 @@ func Load(dir string) ([]*Deployed, error) {
 }
 
 func load(root *os.Root) ([]*Deployed, error) {
-	newest, err := readFile(root, ManifestName, MaxManifest)
+	newest, err := ReadFile(root, ManifestName, MaxManifest)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %s is missing", ErrNoRelease, ManifestName)
 	}
 	if err != nil {
 		return nil, err
 	}
-	entries, err := releasesIn(root)
+	names, _, err := Directories(root)
 	if err != nil {
 		return nil, err
 	}
 	var all []*Deployed
-	for _, e := range entries {
-		if !e.IsDir() || !directoryForm.MatchString(e.Name()) {
-			continue
-		}
-		d, err := loadOne(root, path.Join("r", e.Name()))
+	for _, name := range names {
+		d, err := loadOne(root, path.Join("r", name))
 		if err != nil {
-			return nil, fmt.Errorf("r/%s: %w", e.Name(), err)
+			return nil, fmt.Errorf("r/%s: %w", name, err)
 		}
 		all = append(all, d)
 	}
@@ -89,20 +83,32 @@ func load(root *os.Root) ([]*Deployed, error) {
 	return slices.Concat(all[at:at+1], all[:at], all[at+1:]), nil
 }
 
-// releasesIn lists r/, which must be a directory: anything else could block.
-func releasesIn(root *os.Root) ([]fs.DirEntry, error) {
+// directoryForm is what the directory of a release is called, in r/.
+var directoryForm = regexp.MustCompile(`\A[0-9a-f]{32}\z`)
+
+// Directories lists r/ in a directory that [Write] wrote: the releases, and what
+// else lies there. r must be a directory: anything else could block.
+func Directories(root *os.Root) (releases, others []string, err error) {
 	info, err := root.Lstat("r")
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	case !info.IsDir():
-		return nil, fmt.Errorf("%w: r is not a directory", ErrNoRelease)
+		return nil, nil, fmt.Errorf("%w: r is not a directory", ErrNoRelease)
 	}
-	return fs.ReadDir(root.FS(), "r")
+	entries, err := fs.ReadDir(root.FS(), "r")
+	for _, e := range entries {
+		if e.IsDir() && directoryForm.MatchString(e.Name()) {
+			releases = append(releases, e.Name())
+		} else {
+			others = append(others, e.Name())
+		}
+	}
+	return releases, others, err
 }
 
 func loadOne(root *os.Root, dir string) (*Deployed, error) {
-	text, err := readFile(root, path.Join(dir, ManifestName), MaxManifest)
+	text, err := ReadFile(root, path.Join(dir, ManifestName), MaxManifest)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +121,7 @@ func loadOne(root *os.Root, dir string) (*Deployed, error) {
 	}
 	r := &Release{Description: m.Release}
 	for _, f := range m.Release.Files {
-		content, err := readFile(root, path.Join(dir, f.Name), MaxFile)
+		content, err := ReadFile(root, path.Join(dir, f.Name), MaxFile)
 		if err != nil {
 			return nil, err
 		}
@@ -127,16 +133,27 @@ func loadOne(root *os.Root, dir string) (*Deployed, error) {
 	return &Deployed{r, m, text}, nil
 }
 
-// readFile reads a regular file of at most limit bytes.
-func readFile(root *os.Root, name string, limit int64) ([]byte, error) {
+// SizeError means that a file is larger than it may be.
+type SizeError struct {
+	Name       string
+	Size, Most int64 // bytes
+}
+
+func (e *SizeError) Error() string {
+	return fmt.Sprintf("%s: got %d bytes, wanted at most %d", e.Name, e.Size, e.Most)
+}
+
+// ReadFile reads a regular file of at most so many bytes. A larger one is a
+// [SizeError].
+func ReadFile(root *os.Root, name string, most int64) ([]byte, error) {
 	info, err := root.Stat(name)
 	switch {
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s: not a regular file", name)
-	case info.Size() > limit:
-		return nil, fmt.Errorf("%s: got %d bytes, wanted at most %d", name, info.Size(), limit)
+	case info.Size() > most:
+		return nil, &SizeError{name, info.Size(), most}
 	}
 	return root.ReadFile(name)
 }
@@ -158,7 +175,8 @@ func Write(dir string, d *Deployed, compress func(File) ([]File, error)) error {
 		return err
 	}
 	defer root.Close()
-	if _, err := load(root); err != nil && !errors.Is(err, ErrNoRelease) {
+	all, err := load(root)
+	if err != nil && !errors.Is(err, ErrNoRelease) {
 		return fmt.Errorf("release: what is there already: %w", err)
 	}
 	if err := writeRelease(root, d, compress); err != nil {
@@ -167,7 +185,8 @@ func Write(dir string, d *Deployed, compress func(File) ([]File, error)) error {
 	if err := replaceFile(root, ManifestName, d.ManifestText); err != nil {
 		return err
 	}
-	return writeHostFiles(root)
+	others := slices.DeleteFunc(all, func(other *Deployed) bool { return other.Release.Path == d.Release.Path })
+	return writeHostFiles(root, append([]*Deployed{d}, others...))
 }
 
 func writeRelease(root *os.Root, d *Deployed, compress func(File) ([]File, error)) error {
@@ -198,12 +217,12 @@ func writeRelease(root *os.Root, d *Deployed, compress func(File) ([]File, error
 	return nil
 }
 
-func writeHostFiles(root *os.Root) error {
-	all, err := load(root)
-	if err != nil {
-		return err
+func writeHostFiles(root *os.Root, all []*Deployed) error {
+	manifests := make([]Manifest, len(all))
+	for i, d := range all {
+		manifests[i] = d.Manifest
 	}
-	for _, f := range HostFiles(all) {
+	for _, f := range HostFiles(manifests) {
 		if err := replaceFile(root, f.Name, f.Content); err != nil {
 			return err
 		}
@@ -239,7 +258,7 @@ func Withdraw(dir, release string) error {
 		return err
 	}
 	defer root.Close()
-	text, err := readFile(root, ManifestName, MaxManifest)
+	text, err := ReadFile(root, ManifestName, MaxManifest)
 	if err != nil {
 		return err
 	}
@@ -257,5 +276,9 @@ func Withdraw(dir, release string) error {
 	if err := root.RemoveAll(path.Join("r", release)); err != nil {
 		return err
 	}
-	return writeHostFiles(root)
+	all, err := load(root)
+	if err != nil {
+		return err
+	}
+	return writeHostFiles(root, all)
 }

@@ -137,12 +137,38 @@ func TestWithdraw(t *testing.T) {
 	}
 }
 
+// TestBrokenRelease: one that is not whole can be withdrawn, and nothing is
+// written beside it before.
+func TestBrokenRelease(t *testing.T) {
+	dir, first, second := written(t)
+	if err := os.Remove(filepath.Join(dir, filepath.FromSlash(first.Release.Path), "kms.html")); err != nil {
+		t.Fatal(err)
+	}
+	before := tree(t, dir)
+	third, err := fake(t, "third").Deploy(Deployment{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Write(dir, third, nil); err == nil {
+		t.Error("written beside a broken release")
+	}
+	if !equalTrees(before, tree(t, dir)) {
+		t.Error("something was written all the same")
+	}
+	if err := Withdraw(dir, first.Release.Measurement); err != nil {
+		t.Error(err)
+	}
+	if all, err := Load(dir); err != nil || len(all) != 1 || all[0].Release.Measurement != second.Release.Measurement {
+		t.Errorf("%d releases, %v", len(all), err)
+	}
+}
+
 // TestUnderscoreHeaders reads the file as its hosts do: paths at the margin,
 // headers indented; every file of every release has all of its headers, once.
 func TestUnderscoreHeaders(t *testing.T) {
 	_, first, second := written(t)
 	got, at := map[string]map[string]string{}, ""
-	for line := range strings.Lines(string(HostFiles([]*Deployed{second, first})[0].Content)) {
+	for line := range strings.Lines(string(HostFiles([]Manifest{second.Manifest, first.Manifest})[0].Content)) {
 		line = strings.TrimRight(line, "\n")
 		name, value, isHeader := strings.Cut(strings.TrimSpace(line), ": ")
 		switch {

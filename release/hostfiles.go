@@ -9,7 +9,8 @@ import (
 )
 
 // HostFiles returns configuration for web servers that serve the directory of
-// [Write], from the same headers that [Handler] sends:
+// [Write], for releases with these manifests, the newest first, from the same
+// headers that [Handler] sends:
 //
 //	_headers      Cloudflare Workers static assets, Netlify
 //	nginx.conf    to include in a server block
@@ -18,7 +19,7 @@ import (
 //
 // No header holds a character that could end its own quotes: CheckAncestor and
 // the grammar of the policy see to that.
-func HostFiles(all []*Deployed) []File {
+func HostFiles(all []Manifest) []File {
 	served := servedFiles(all)
 	return []File{
 		{"_headers", underscoreHeaders(served)},
@@ -39,14 +40,14 @@ type servedFile struct {
 	headers Headers
 }
 
-func servedFiles(all []*Deployed) []servedFile {
+func servedFiles(all []Manifest) []servedFile {
 	var files []servedFile
-	for _, d := range all {
-		for _, name := range d.Release.served() {
-			files = append(files, servedFile{d.Release.Path + name, d.Manifest.Deployment.Headers[name]})
+	for _, m := range all {
+		for _, name := range m.Release.served() {
+			files = append(files, servedFile{m.Release.Path + name, m.Deployment.Headers[name]})
 		}
 	}
-	return append(files, servedFile{"/" + ManifestName, all[0].Manifest.Deployment.Headers[ManifestName]})
+	return append(files, servedFile{"/" + ManifestName, all[0].Deployment.Headers[ManifestName]})
 }
 
 // withoutType returns the names of the headers but Content-Type, sorted.

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/kms-enclave/kms-enclave/internal/sourcetest"
 )
 
 // TestReproducible builds the release twice, with nothing in common but the
@@ -14,9 +16,6 @@ import (
 // module caches and two build caches; one of them without a network, git, make
 // or anything else on its PATH but the go command. The trees are identical.
 func TestReproducible(t *testing.T) {
-	if testing.Short() {
-		t.Skip("compiles everything from an empty build cache")
-	}
 	here, other := goEnv(t, "GOMODCACHE"), filepath.Join(t.TempDir(), "modules")
 	t.Cleanup(func() { makeWritable(other) })
 	commit := strings.Repeat("c", 40)
@@ -66,7 +65,7 @@ func TestEqualTrees(t *testing.T) {
 // what was written.
 func buildTree(t *testing.T, dir, commit string) map[string]string {
 	t.Helper()
-	copySource(t, dir)
+	sourcetest.Copy(t, "..", dir)
 	r, err := Build(t.Context(), Options{Source: dir, Version: "1.2.3", Commit: commit})
 	if err != nil {
 		t.Fatal(err)
@@ -80,34 +79,6 @@ func buildTree(t *testing.T, dir, commit string) map[string]string {
 		t.Fatal(err)
 	}
 	return tree(t, out)
-}
-
-// copySource copies what a release is built from.
-func copySource(t *testing.T, dir string) {
-	t.Helper()
-	source := os.DirFS("..")
-	copied := 0
-	err := fs.WalkDir(source, ".", func(name string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && (d.Name() == "node_modules" || d.Name() == "testdata" || d.Name() == "dist" || len(d.Name()) > 1 && d.Name()[0] == '.'):
-			return fs.SkipDir
-		case d.IsDir():
-			return os.MkdirAll(filepath.Join(dir, name), 0o755)
-		case !d.Type().IsRegular():
-			return nil
-		}
-		text, err := fs.ReadFile(source, name)
-		if err != nil {
-			return err
-		}
-		copied++
-		return os.WriteFile(filepath.Join(dir, name), text, 0o600)
-	})
-	if err != nil || copied == 0 {
-		t.Fatalf("%d files copied, %v", copied, err)
-	}
 }
 
 func goEnv(t *testing.T, name string) string {

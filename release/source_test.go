@@ -6,13 +6,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/kms-enclave/kms-enclave/internal/sourcetest"
 )
 
 // TestSourceIsTheCheckout: a release names a commit only if what is built is
 // that commit, and nothing from outside gets in.
 func TestSourceIsTheCheckout(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "source")
-	copySource(t, dir)
+	sourcetest.Copy(t, "..", dir)
 	git := func(args ...string) {
 		t.Helper()
 		cmd := exec.Command("git", args...)

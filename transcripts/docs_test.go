@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -25,7 +26,7 @@ func TestVerifyByHand(t *testing.T) {
 	}
 	port := freePort(t)
 	serveWith(t, nginx(t, program(t, root, "nginx"), dist, port), port)
-	url := "http://127.0.0.1:" + itoa(port) + strings.Replace(newestOf(t, dist), "//", "/", 1)
+	url := "http://127.0.0.1:" + strconv.Itoa(port) + strings.Replace(newestOf(t, dist), "//", "/", 1)
 
 	hand := runBlocks(t, "by-hand", source, commit, url)
 	lines := strings.Split(hand, "\n")

@@ -269,8 +269,6 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-func itoa(n int) string { return strconv.Itoa(n) }
-
 // copyTree copies regular files, without the directories that skip names.
 func copyTree(from, to string, skip []string) error {
 	return filepath.WalkDir(from, func(path string, d os.DirEntry, err error) error {

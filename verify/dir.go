@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -35,11 +34,12 @@ func (r *run) verifyDir(ctx context.Context, dir string) error {
 	if len(releases) == 0 {
 		return uncheckedf("%q holds no release: r is empty", dir)
 	}
-	newest, err := readAtMost(root, release.ManifestName, release.MaxManifest)
+	newest, err := release.ReadFile(root, release.ManifestName, release.MaxManifest)
 	if err != nil {
 		return missing(release.ManifestName, err)
 	}
 	var last *verified
+	var older []release.Manifest
 	for _, at := range releases {
 		r.Progress("comparing " + at)
 		v, err := r.verifyRelease(root, at)
@@ -48,6 +48,8 @@ func (r *run) verifyDir(ctx context.Context, dir string) error {
 		}
 		if bytes.Equal(v.text, newest) {
 			last = v
+		} else {
+			older = append(older, v.manifest)
 		}
 	}
 	if last == nil {
@@ -56,7 +58,7 @@ func (r *run) verifyDir(ctx context.Context, dir string) error {
 	if err := r.checkMeasurements(); err != nil {
 		return err
 	}
-	configured, err := verifyHostFiles(dir, root)
+	configured, err := verifyHostFiles(root, append([]release.Manifest{last.manifest}, older...))
 	if err != nil {
 		return err
 	}
@@ -72,32 +74,24 @@ func (r *run) verifyDir(ctx context.Context, dir string) error {
 	return r.rebuild(ctx, last.manifest, last.contents)
 }
 
-// releasesIn names the directories of releases, and nothing else may be there.
+// releasesIn names the directories of releases; nothing else may be beside them.
 func releasesIn(root *os.Root) ([]string, error) {
-	info, err := root.Lstat("r")
+	releases, others, err := release.Directories(root)
 	switch {
+	case errors.Is(err, release.ErrNoRelease):
+		return nil, &Difference{File: "r", What: "file", Got: "no directory", Want: "the directory of the releases"}
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, uncheckedf("there is no release: give the directory that holds r/ and %s", release.ManifestName)
 	case err != nil:
 		return nil, &unchecked{err}
-	case !info.IsDir():
-		return nil, &Difference{File: "r", What: "file", Got: "no directory", Want: "the directory of the releases"}
+	case len(others) > 0:
+		return nil, &Difference{File: fmt.Sprintf("r/%q", others[0]), What: "file", Got: "one that is no release", Want: "directories named by 32 hex digits"}
 	}
-	entries, err := fs.ReadDir(root.FS(), "r")
-	if err != nil {
-		return nil, &unchecked{err}
-	}
-	var releases []string
-	for _, e := range entries {
-		if !e.IsDir() || !directoryForm.MatchString(e.Name()) {
-			return nil, &Difference{File: fmt.Sprintf("r/%q", e.Name()), What: "file", Got: "one that is no release", Want: "directories named by 32 hex digits"}
-		}
-		releases = append(releases, path.Join("r", e.Name()))
+	for i, name := range releases {
+		releases[i] = path.Join("r", name)
 	}
 	return releases, nil
 }
-
-var directoryForm = regexp.MustCompile(`\A[0-9a-f]{32}\z`)
 
 // verified is a release that is as its manifest says.
 type verified struct {
@@ -108,7 +102,7 @@ type verified struct {
 
 func (r *run) verifyRelease(root *os.Root, at string) (*verified, error) {
 	name := path.Join(at, release.ManifestName)
-	text, err := readAtMost(root, name, release.MaxManifest)
+	text, err := release.ReadFile(root, name, release.MaxManifest)
 	if err != nil {
 		return nil, missing(name, err)
 	}
@@ -140,7 +134,7 @@ func (r *run) verifyRelease(root *os.Root, at string) (*verified, error) {
 // returns the names of those that are there.
 func readForms(root *os.Root, at string, f release.FileInfo) (content []byte, names []string, err error) {
 	file := path.Join(at, f.Name)
-	if content, err = readAtMost(root, file, f.Size); err != nil {
+	if content, err = release.ReadFile(root, file, int64(f.Size)); err != nil {
 		return nil, nil, missing(file, err)
 	}
 	if err := compareFile(file, "", content, f); err != nil {
@@ -148,7 +142,7 @@ func readForms(root *os.Root, at string, f release.FileInfo) (content []byte, na
 	}
 	names = []string{f.Name}
 	for coding, suffix := range map[string]string{"br": ".br", "gzip": ".gz"} {
-		packed, err := readAtMost(root, file+suffix, release.MaxFile)
+		packed, err := release.ReadFile(root, file+suffix, release.MaxFile)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -158,7 +152,7 @@ func readForms(root *os.Root, at string, f release.FileInfo) (content []byte, na
 		names = append(names, f.Name+suffix)
 		unpacked, err := readDecoded(coding, bytes.NewReader(packed), f.Size)
 		if err != nil {
-			return nil, nil, &Difference{File: file + suffix, What: "compression", Got: fmt.Sprintf("%q", clip(err.Error())), Want: "a form of " + f.Name}
+			return nil, nil, &Difference{File: file + suffix, What: "compression", Got: fmt.Sprintf("%q", Clip(err.Error())), Want: "a form of " + f.Name}
 		}
 		if err := compareFile(file+suffix, "", unpacked, f); err != nil {
 			return nil, nil, err
@@ -182,15 +176,11 @@ func onlyThese(root *os.Root, at string, known []string) error {
 
 // verifyHostFiles compares the configuration for web servers with what the
 // releases need, and returns which of it is there. Other files may not be.
-func verifyHostFiles(dir string, root *os.Root) (there []string, err error) {
-	all, err := release.Load(dir)
-	if err != nil {
-		return nil, uncheckedf("%w", err)
-	}
+func verifyHostFiles(root *os.Root, all []release.Manifest) (there []string, err error) {
 	known := []string{"r", release.ManifestName}
 	for _, f := range release.HostFiles(all) {
 		known = append(known, f.Name)
-		got, err := readAtMost(root, f.Name, 8<<20)
+		got, err := release.ReadFile(root, f.Name, 8<<20)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // a host that needs none of them
 		}
@@ -211,26 +201,8 @@ func missing(file string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return &Difference{File: file, What: "file", Got: "none", Want: "a file that the manifest lists"}
 	}
-	if e, ok := errors.AsType[*tooLarge](err); ok {
-		return &Difference{File: file, What: "size", Got: fmt.Sprintf("%d bytes", e.size), Want: fmt.Sprintf("at most %d bytes", e.limit)}
+	if e, ok := errors.AsType[*release.SizeError](err); ok {
+		return &Difference{File: file, What: "size", Got: fmt.Sprintf("%d bytes", e.Size), Want: fmt.Sprintf("at most %d bytes", e.Most)}
 	}
 	return uncheckedf("%s: %w", file, err)
-}
-
-type tooLarge struct{ size, limit int64 }
-
-func (e *tooLarge) Error() string { return fmt.Sprintf("%d bytes, at most %d wanted", e.size, e.limit) }
-
-// readAtMost reads a regular file inside root.
-func readAtMost(root *os.Root, name string, limit int) ([]byte, error) {
-	info, err := root.Stat(strings.TrimPrefix(name, "./"))
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s: not a regular file", name)
-	case info.Size() > int64(limit):
-		return nil, &tooLarge{info.Size(), int64(limit)}
-	}
-	return root.ReadFile(name)
 }

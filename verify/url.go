@@ -39,7 +39,7 @@ func CheckTarget(target string) (*url.URL, error) {
 		u.Path = "/"
 	}
 	switch {
-	case u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())):
+	case u.Scheme != "https" && !(u.Scheme == "http" && IsLoopback(u.Hostname())):
 		return nil, fmt.Errorf("%w: got %q, wanted https (http on loopback only)", ErrTarget, target)
 	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.EscapedPath() != u.Path || !pageForm.MatchString(u.Path):
 		return nil, fmt.Errorf("%w: got %q, wanted https://HOST/r/HEX/kms.html with 32 hex digits and nothing after it", ErrTarget, target)
@@ -47,7 +47,9 @@ func CheckTarget(target string) (*url.URL, error) {
 	return u, nil
 }
 
-func isLoopback(host string) bool {
+// IsLoopback reports whether a host name or address is this machine: browsers
+// take http for secure there, and nowhere else.
+func IsLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
 }
@@ -227,7 +229,7 @@ func (h *host) ask(ctx context.Context, s shape, file, app string, limit int) (a
 	if response.StatusCode != http.StatusOK {
 		got := fmt.Sprintf("%d", response.StatusCode)
 		if to := response.Header.Get("Location"); to != "" {
-			got += fmt.Sprintf(" to %q", clip(to))
+			got += fmt.Sprintf(" to %q", Clip(to))
 		}
 		return a, &Difference{File: file, Shape: s.name, What: "status", Got: got, Want: "200, for a file that the manifest lists"}
 	}
@@ -244,7 +246,7 @@ func (h *host) ask(ctx context.Context, s shape, file, app string, limit int) (a
 	case ctx.Err() != nil:
 		return a, &unchecked{context.Cause(ctx)}
 	case err != nil && !errors.Is(err, io.EOF):
-		return a, &Difference{File: file, Shape: s.name, What: "body", Got: fmt.Sprintf("%q after %d bytes", clip(err.Error()), len(a.content)), Want: fmt.Sprintf("%d bytes", limit)}
+		return a, &Difference{File: file, Shape: s.name, What: "body", Got: fmt.Sprintf("%q after %d bytes", Clip(err.Error()), len(a.content)), Want: fmt.Sprintf("%d bytes", limit)}
 	}
 	return a, nil
 }
@@ -262,7 +264,7 @@ func codingOf(q *http.Request, response *http.Response) (string, error) {
 			return coding, nil
 		}
 	}
-	return "", fmt.Errorf("%q", clip(strings.Join(values, ", ")))
+	return "", fmt.Errorf("%q", Clip(strings.Join(values, ", ")))
 }
 
 func withoutURL(err error) error {
@@ -272,8 +274,8 @@ func withoutURL(err error) error {
 	return err
 }
 
-// clip shortens what a host sent, for people to look at.
-func clip(s string) string { return s[:min(len(s), 200)] }
+// Clip shortens what a host sent, for people to look at.
+func Clip(s string) string { return s[:min(len(s), 200)] }
 
 // allowed are headers of transport and caches that change nothing that a browser
 // does with a release. Whatever else a host sends is a difference: new headers
@@ -309,7 +311,7 @@ func (h *host) compareHeaders(a answer, want release.Headers) error {
 			h.altSvc = true
 			h.mu.Unlock()
 		case !token.MatchString(name) || !wanted && !slices.Contains(allowed, name):
-			return &Difference{File: a.file, Shape: a.shape, What: "header " + nameOf(name), Got: fmt.Sprintf("%q", clip(strings.Join(a.header[name], ", "))), Want: "none"}
+			return &Difference{File: a.file, Shape: a.shape, What: "header " + nameOf(name), Got: fmt.Sprintf("%q", Clip(strings.Join(a.header[name], ", "))), Want: "none"}
 		}
 	}
 	return nil
@@ -319,7 +321,7 @@ func nameOf(header string) string {
 	if token.MatchString(header) {
 		return header
 	}
-	return fmt.Sprintf("%q", clip(header))
+	return fmt.Sprintf("%q", Clip(header))
 }
 
 // headerName returns the name that want spells like name.

@@ -6,12 +6,10 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -24,6 +22,7 @@ import (
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/kms-enclave/kms-enclave/internal/sourcetest"
 	"github.com/kms-enclave/kms-enclave/release"
 )
 
@@ -552,7 +551,7 @@ func TestRebuild(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	changed := filepath.Join(t.TempDir(), "changed")
-	copySource(t, changed)
+	sourcetest.Copy(t, "..", changed)
 	worker := filepath.Join(changed, "web", "worker.js")
 	text, err := os.ReadFile(worker)
 	if err != nil {
@@ -572,32 +571,6 @@ func TestRebuild(t *testing.T) {
 	d := deployed(t)
 	if err := compareBuilds(d.Release.Description, d.Release, map[string][]byte{}); err == nil {
 		t.Error("a comparison of nothing passes")
-	}
-}
-
-// copySource copies what a release is built from.
-func copySource(t *testing.T, dir string) {
-	t.Helper()
-	source := os.DirFS("..")
-	err := fs.WalkDir(source, ".", func(name string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && (d.Name() == "node_modules" || d.Name() == "testdata" || d.Name() == "e2e" || len(d.Name()) > 1 && d.Name()[0] == '.'):
-			return fs.SkipDir
-		case d.IsDir():
-			return os.MkdirAll(filepath.Join(dir, name), 0o755)
-		case !d.Type().IsRegular() || !slices.Contains([]string{".go", ".mod", ".sum", ".js", ".html", ".css", ".svg", ".webmanifest", ".png"}, path.Ext(name)):
-			return nil
-		}
-		text, err := fs.ReadFile(source, name)
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(filepath.Join(dir, name), text, 0o600)
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 
