@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -79,5 +80,13 @@ func TestHeaderTailIsTheSameEverywhere(t *testing.T) {
 	}
 	if written != 1 {
 		t.Errorf("release: writes %q in %d places, wanted one", want, written)
+	}
+}
+
+// TestLargestFileIsTheSameEverywhere: the SDK takes every module that a release may have.
+func TestLargestFileIsTheSameEverywhere(t *testing.T) {
+	want := strconv.Itoa(release.MaxFile >> 20)
+	if got := taken(t, "sdk/body.js", `MAX_MODULE = (\d+) << 20;`); got != want {
+		t.Errorf("sdk/body.js: got %s MiB, wanted %s", got, want)
 	}
 }

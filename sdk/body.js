@@ -2,8 +2,8 @@
 
 import { KmsError } from "./errors.js";
 
-/** Largest module that is taken, in bytes; those that exist have about a fifteenth of it. */
-export const MAX_MODULE = 64 << 20;
+/** Largest module that is taken, in bytes: what package release allows a file. */
+export const MAX_MODULE = 32 << 20;
 
 /** Largest page or loader that is taken, in bytes; a loader has about a tenth of it. */
 export const MAX_TEXT = 1 << 20;

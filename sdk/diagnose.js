@@ -4,9 +4,9 @@
 // violations of the app's own policy are events on its document; and a release's files may be
 // fetched by anyone (Access-Control-Allow-Origin: *), which shows what the host serves.
 
-import { MAX_MODULE, MAX_TEXT, bodyOf, textOf } from "./body.js";
+import { MAX_MODULE, MAX_TEXT, bodyOf } from "./body.js";
 import { integrityOf } from "./bytes.js";
-import { FETCH, headerDifference, pageDifference } from "./check.js";
+import { FETCH, fetchPage, responseDifference } from "./check.js";
 import { KmsError } from "./errors.js";
 import { fileUrl } from "./pin.js";
 
@@ -94,7 +94,7 @@ function blockedByApp({ effectiveDirective, originalPolicy }, origin) {
  */
 export async function diagnose(release, app, signal) {
   try {
-    const response = await fetch(release.page, { ...FETCH, cache: "no-store", signal });
+    const response = await fetchPage(release, signal);
     if (!response.ok) return refused("not-found", `the enclave's host answers HTTP ${response.status} for ${release.page}; is this release still served?`);
     return frameRefused(response) ?? (release.pinned && (await differs(release, release.pinned, response, signal)));
   } catch (error) {
@@ -142,7 +142,7 @@ export function allowsAncestor(list, origin) {
  * @param {AbortSignal} signal
  */
 async function differs(release, pinned, page, signal) {
-  const difference = headerDifference(page.headers.get("content-security-policy"), pinned) ?? pageDifference(await textOf(page, "page"), pinned);
+  const difference = await responseDifference(page, pinned);
   if (difference) return refused("wrong-pin", `${difference}. Pin the release that the host serves, after checking it, or take the host's word for nothing`);
   const found = await Promise.all([
     fileDiffers("loader", fileUrl(release, pinned.loader, "js"), pinned.loader, MAX_TEXT, signal),

@@ -162,6 +162,21 @@ eachEngine("status", (bench, engine) => {
     assert.match(copied, /Copied|Selected/);
   });
 
+  it("does not show what was found out about another connection", async () => {
+    const { release } = await embeddable();
+    const page = await opened(release);
+    await start(page, sixty);
+    const verdict = await page.evaluate(async () => {
+      const running = element.verify();
+      element.kms = window.kms; // another connection, as far as the element knows
+      return (await running).verdict;
+    });
+    assert.equal(verdict, "matched");
+    const shown = await seen(page);
+    assert.deepEqual(shown.results, {});
+    assert.doesNotMatch(shown.verdict, /matches/);
+  });
+
   it("raises the warning when the host has changed after the launch", async () => {
     for (const [what, extension, lie] of [
       ["loader", ".js", (answer) => ({ ...answer, body: Buffer.concat([answer.body, Buffer.from(";0")]) })],
