@@ -16,7 +16,7 @@ func (d Description) CheckLoader(loader []byte) error {
 	if !bytes.HasPrefix(loader, []byte(want)) {
 		return fmt.Errorf("it does not begin with the constants of this release: %s", firstDifference(loader, []byte(want)))
 	}
-	return CheckText("loader", loader)
+	return checkText("loader", loader)
 }
 
 // CheckPage returns an error unless a page is the one text that a release's page

@@ -21,10 +21,10 @@ type Deployment struct {
 	Origin string `json:"origin,omitzero"`
 }
 
-// Check returns an error unless every origin is one. See CheckOrigin and CheckAncestor.
+// Check returns an error unless every origin is one. See checkOrigin and checkAncestor.
 func (d Deployment) Check() error {
 	for _, origin := range d.FrameAncestors {
-		if err := CheckAncestor(origin); err != nil {
+		if err := checkAncestor(origin); err != nil {
 			return fmt.Errorf("frame-ancestors: %w", err)
 		}
 		if origin == d.Origin {
@@ -34,7 +34,7 @@ func (d Deployment) Check() error {
 	if d.Origin == "" {
 		return nil
 	}
-	if err := CheckOrigin(d.Origin); err != nil {
+	if err := checkOrigin(d.Origin); err != nil {
 		return fmt.Errorf("public origin: %w", err)
 	}
 	return nil
@@ -54,19 +54,19 @@ func portNumber(port string) int {
 	return n
 }
 
-// CheckOrigin returns an error unless s is the ASCII serialisation of an origin
+// checkOrigin returns an error unless s is the ASCII serialisation of an origin
 // (RFC 6454 section 6.2): scheme://host or scheme://host:port, http or https,
 // lower case, without the scheme's default port.
-func CheckOrigin(s string) error {
+func checkOrigin(s string) error {
 	if strings.Contains(s, "*") {
 		return fmt.Errorf("origin: got %q, wanted one origin, not a pattern", s)
 	}
-	return CheckAncestor(s)
+	return checkAncestor(s)
 }
 
-// CheckAncestor returns an error unless s is an origin that may embed: as
-// CheckOrigin, or with "*." for the subdomains of a name with two labels or more.
-func CheckAncestor(s string) error {
+// checkAncestor returns an error unless s is an origin that may embed: as
+// checkOrigin, or with "*." for the subdomains of a name with two labels or more.
+func checkAncestor(s string) error {
 	if s == "*" || s == "'self'" || s == "'none'" {
 		return fmt.Errorf("origin: got %s, which is not allowed: say who may embed, for instance https://app.example", s)
 	}

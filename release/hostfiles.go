@@ -17,7 +17,7 @@ import (
 //	Caddyfile     to import in a site block
 //	404.html      what static hosts show for everything else
 //
-// No header holds a character that could end its own quotes: CheckAncestor and
+// No header holds a character that could end its own quotes: checkAncestor and
 // the grammar of the policy see to that.
 func HostFiles(all []Manifest) []File {
 	served := servedFiles(all)

@@ -27,18 +27,18 @@ func readSources(web fs.FS, wasmExec []byte) (sources, error) {
 			return sources{}, err
 		}
 		*text = string(content)
-		if err := CheckText(name, content); err != nil {
+		if err := checkText(name, content); err != nil {
 			return sources{}, err
 		}
 	}
-	return s, CheckText("wasm_exec.js", wasmExec)
+	return s, checkText("wasm_exec.js", wasmExec)
 }
 
-// CheckText returns an error unless text means the same in every charset that a
+// checkText returns an error unless text means the same in every charset that a
 // host may declare: printable ASCII, tabs and line feeds. The bytes of a loader
 // that was not ran a string literal as code, in Shift_JIS and in GBK; ESC
 // switches ISO-2022-JP into another set.
-func CheckText(name string, text []byte) error {
+func checkText(name string, text []byte) error {
 	line := 1
 	for _, c := range text {
 		switch {
@@ -68,7 +68,7 @@ func join(s sources, c constants) ([]byte, error) {
 		"})();",
 		"",
 	}, "\n")
-	return []byte(text), CheckText("loader", []byte(text))
+	return []byte(text), checkText("loader", []byte(text))
 }
 
 // loaderHead is how every loader begins.

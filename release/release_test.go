@@ -154,16 +154,16 @@ func TestSourcesAreASCII(t *testing.T) {
 }
 
 func TestCheckText(t *testing.T) {
-	if err := CheckText("x", []byte("a\tb\n ~")); err != nil {
+	if err := checkText("x", []byte("a\tb\n ~")); err != nil {
 		t.Error(err)
 	}
 	for _, bad := range []string{"\x1b", "\r", "\x00", "\x7f", "\x80", "é", "\ufeff", "a\nb\nc\x1b"} {
-		err := CheckText("x", []byte(bad))
+		err := checkText("x", []byte(bad))
 		if err == nil {
 			t.Errorf("%q: accepted", bad)
 		}
 	}
-	if err := CheckText("x", []byte("a\nb\nc\x1b")); !strings.HasPrefix(err.Error(), "x:3:") {
+	if err := checkText("x", []byte("a\nb\nc\x1b")); !strings.HasPrefix(err.Error(), "x:3:") {
 		t.Errorf("line not named: %v", err)
 	}
 }

@@ -15,7 +15,7 @@ func TestCheckAncestor(t *testing.T) {
 	for _, good := range []string{
 		"https://app.example", "http://127.0.0.1:8080", "http://localhost:1", "https://*.app.example", "https://xn--bcher-kva.example", "https://a", "https://a-b.c:65535",
 	} {
-		if err := CheckAncestor(good); err != nil {
+		if err := checkAncestor(good); err != nil {
 			t.Errorf("%s: %v", good, err)
 		}
 	}
@@ -25,11 +25,11 @@ func TestCheckAncestor(t *testing.T) {
 		"https://App.example", "https://b\u00fccher.example", "https://[::1]:80", "https://app.example; script-src *", "https://a.example https://b.example",
 		"https://a.example,https://b.example", "https://a.example\n", "ftp://app.example", "javascript:alert(1)", "https://*.example", "https://*", "https://a.*.example", "https://-a.example", "https://a..b",
 	} {
-		if err := CheckAncestor(bad); err == nil {
+		if err := checkAncestor(bad); err == nil {
 			t.Errorf("%q: accepted", bad)
 		}
 	}
-	if CheckOrigin("https://*.app.example") == nil {
+	if checkOrigin("https://*.app.example") == nil {
 		t.Error("a pattern passes for an origin")
 	}
 	if (Deployment{Origin: "https://kms.example/"}).Check() == nil {
@@ -44,7 +44,7 @@ func FuzzCheckAncestor(f *testing.F) {
 	f.Add("https://*.app.example:8443")
 	f.Add("https://a;b")
 	f.Fuzz(func(t *testing.T, s string) {
-		if CheckAncestor(s) != nil {
+		if checkAncestor(s) != nil {
 			return
 		}
 		if strings.ContainsAny(s, " ;,'\"\r\n\t\\/?#@") && strings.Count(s, "/") != 2 || s != strings.ToLower(s) {
