@@ -10,15 +10,12 @@ import (
 // Back-off: after the second dialog in a row that ended without a yes nothing is
 // shown for firstBackoff, and twice as long after each further one, up to
 // maxBackoff. It does not matter who ended it: an app that calls its dialogs off
-// has shown them. One that the user confirms, or lets expire, starts the count
+// has shown them. One that ends with a yes, or that nobody answers, starts the count
 // anew; the latter takes Timeout.
 const (
 	firstBackoff = 30 * time.Second
 	maxBackoff   = 15 * time.Minute
 )
-
-// errBroken stands for the answer of a screen that panicked.
-var errBroken = errors.New("prompt: the screen is broken")
 
 // Gate is a Prompter that lets one dialog through at a time, ends it after
 // Timeout, and holds back an app that keeps asking.
@@ -38,22 +35,47 @@ type Gate struct {
 // NewGate returns a Gate in front of a screen.
 func NewGate(screen Prompter) *Gate { return &Gate{screen: screen} }
 
-// Destroy implements Prompter. Besides what the screen answers it returns
-// ErrBusy, ErrBackoff and ErrExpired, or ctx's cause when ctx is done first.
-func (g *Gate) Destroy(ctx context.Context, request Destroy) error {
-	return g.pass(ctx, func(ctx context.Context) error { return g.screen.Destroy(ctx, request) })
+// Open implements Prompter. Besides what the screen says it returns ErrBusy and ErrBackoff.
+func (g *Gate) Open(ctx context.Context) (Dialog, error) {
+	if err := g.enter(); err != nil {
+		return nil, err
+	}
+	d, err := g.screen.Open(ctx)
+	if err != nil {
+		g.leave(err)
+		return nil, err
+	}
+	return &gated{Dialog: d, gate: g, until: time.Now().Add(Timeout)}, nil
 }
 
-func (g *Gate) pass(ctx context.Context, show func(context.Context) error) error {
-	if err := g.enter(); err != nil {
-		return err
-	}
-	outcome := errBroken
-	defer func() { g.leave(outcome) }()
-	ctx, cancel := context.WithTimeoutCause(ctx, Timeout, ErrExpired)
+// gated is a dialog that the gate has let through.
+type gated struct {
+	Dialog
+	gate  *Gate
+	until time.Time
+	shown bool
+	once  sync.Once
+}
+
+// Ask implements Dialog. Besides what the screen answers it returns ErrExpired,
+// or ctx's cause when ctx is done first.
+func (d *gated) Ask(ctx context.Context, screen Screen) (Answer, error) {
+	d.shown = true
+	ctx, cancel := context.WithDeadlineCause(ctx, d.until, ErrExpired)
 	defer cancel()
-	outcome = show(ctx)
-	return outcome
+	return d.Dialog.Ask(ctx, screen)
+}
+
+// Close implements Dialog. A dialog that showed nothing counts for nothing.
+func (d *gated) Close(outcome error) {
+	d.once.Do(func() {
+		d.Dialog.Close(outcome)
+		if !d.shown {
+			d.gate.free()
+			return
+		}
+		d.gate.leave(outcome)
+	})
 }
 
 func (g *Gate) enter() error {
@@ -67,6 +89,12 @@ func (g *Gate) enter() error {
 	}
 	g.open = true
 	return nil
+}
+
+func (g *Gate) free() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.open = false
 }
 
 func (g *Gate) leave(outcome error) {
