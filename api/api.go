@@ -41,6 +41,10 @@ const (
 	MaxKeys      = 10_000       // keys in one vault
 	MaxPageKeys  = 500          // keys in one keys.list reply
 	MaxPageAudit = 500          // entries in one audit.entries reply
+	MaxReason    = 200          // characters of a reason
+	MinIdle      = 60           // seconds until an idle vault locks, at least
+	MaxIdle      = 24 * 60 * 60 // seconds until an idle vault locks, at most
+	DefaultIdle  = 15 * 60      // seconds until an idle vault locks
 )
 
 // Request is the envelope of every call. ID is chosen by the caller, from 1 to
@@ -112,23 +116,34 @@ type CancelResult struct {
 	Cancelled bool `json:"cancelled"` // false if no such request was pending
 }
 
-// CreateVaultParams are the parameters of vault.create.
+// CreateVaultParams are the parameters of vault.create. Unless lock is none, the
+// user is asked for the secret, in the enclave's own dialog.
 type CreateVaultParams struct {
 	Persistence string `json:"persistence" check:"required,enum=device|session"`
 	Lock        string `json:"lock" check:"required,enum=none|passphrase|passkey"`
+	IdleSeconds int64  `json:"idleSeconds,omitzero" check:"min=60,max=86400"` // until the vault locks by itself, default 900; without meaning for lock none
 }
 
-// Status is the result of vault.status and vault.create.
+// Status is the result of vault.status and of what changes a vault as a whole.
 type Status struct {
 	State       string   `json:"state" check:"enum=absent|locked|unlocked|lost"`
 	Persistence string   `json:"persistence,omitzero" check:"enum=device|session"` // absent while there is no vault
 	Durability  string   `json:"durability" check:"enum=persistent|best-effort|browser-session|memory"`
 	Lock        string   `json:"lock,omitzero" check:"enum=none|passphrase|passkey"`
+	IdleSeconds int64    `json:"idleSeconds,omitzero"`                                            // until the vault locks by itself; absent for lock none
 	CreatedAt   int64    `json:"createdAt,omitzero"`                                              // seconds
 	Slots       []Slot   `json:"slots"`                                                           // the ways in
 	Recovery    Recovery `json:"recovery"`                                                        //
 	Counts      Counts   `json:"counts"`                                                          //
+	Lineage     Lineage  `json:"lineage,omitzero"`                                                // which vault, and which state of it, backups and restores are of
 	Reason      string   `json:"reason,omitzero" check:"enum=marker-without-vault|share-missing"` // why it is lost
+}
+
+// Lineage names a vault through moves and restores. The SDK keeps the last one it
+// saw and presents it again, so that an older backup file does not pass for the newest.
+type Lineage struct {
+	Vault string `json:"vault" check:"max=22"` // 16 random bytes, base64url; the same in a restored vault
+	Epoch uint64 `json:"epoch"`                // grows when a key is rotated or revoked, or the vault key changes; 0 while locked
 }
 
 // Slot is one way to open a vault.
@@ -141,7 +156,43 @@ type Slot struct {
 
 // Recovery says whether a recovery phrase exists.
 type Recovery struct {
-	Enabled bool `json:"enabled"`
+	Enabled   bool  `json:"enabled"`
+	CreatedAt int64 `json:"createdAt,omitzero"` // seconds
+}
+
+// AddSlotParams are the parameters of slots.add. There is at most one passphrase, and
+// at most one device slot, with which the vault opens without asking.
+type AddSlotParams struct {
+	Kind  string `json:"kind" check:"required,enum=device|passphrase|passkey"`
+	Label string `json:"label,omitzero" check:"chars=64"` // suggested; the user may choose another one
+}
+
+// SlotParams name one way in.
+type SlotParams struct {
+	ID string `json:"id" check:"required,max=22"`
+}
+
+// SlotList is the result of slots.add, slots.remove and slots.change.
+type SlotList struct {
+	Slots []Slot `json:"slots"`
+	Lock  string `json:"lock" check:"enum=none|passphrase|passkey"`
+}
+
+// Saved is the result of backup.save: what is in the file that the user saved. No
+// page learns where, or whether the browser kept it.
+type Saved struct {
+	CreatedAt int64  `json:"createdAt"` // seconds
+	Epoch     uint64 `json:"epoch"`
+	Keys      int    `json:"keys"`
+	Bytes     int    `json:"bytes"`
+}
+
+// RestoreParams are the parameters of backup.restore.
+type RestoreParams struct {
+	Persistence string  `json:"persistence,omitzero" check:"enum=device|session"` // default device
+	Lock        string  `json:"lock" check:"required,enum=none|passphrase|passkey"`
+	IdleSeconds int64   `json:"idleSeconds,omitzero" check:"min=60,max=86400"`
+	Seen        Lineage `json:"seen,omitzero"` // the newest that the app knows of the vault that was here; a file of another vault, or of an earlier epoch, is refused
 }
 
 // Counts are how many of each thing a vault holds.
@@ -179,8 +230,13 @@ type Key struct {
 	CreatedAt  int64     `json:"createdAt"`           // seconds
 	LastUsedAt int64     `json:"lastUsedAt,omitzero"` // seconds; absent if never used
 	Uses       uint64    `json:"uses"`
-	State      string    `json:"state" check:"enum=active|retired|revoked"`
+	State      string    `json:"state" check:"enum=active|retired|revoked"` // only an active key signs or agrees
 	PublicKey  PublicKey `json:"publicKey"`
+
+	Predecessor string `json:"predecessor,omitzero"` // kid of the key that this one replaced
+	Successor   string `json:"successor,omitzero"`   // kid of the key that replaced this one
+	EndedAt     int64  `json:"endedAt,omitzero"`     // seconds; when it was retired or revoked. Its private half was deleted then
+	Reason      string `json:"reason,omitzero"`      // why it was revoked, in the app's words
 }
 
 // PublicKey is a public key in its two usual forms.
@@ -201,6 +257,18 @@ type JWK struct {
 // KeyResult is the result of keys.create and keys.get.
 type KeyResult struct {
 	Key Key `json:"key"`
+}
+
+// Rotated is the result of keys.rotate.
+type Rotated struct {
+	Key     Key `json:"key"`     // the new one
+	Retired Key `json:"retired"` // the old one: it verifies, and never signs again
+}
+
+// RevokeParams are the parameters of keys.revoke.
+type RevokeParams struct {
+	KID    string `json:"kid" check:"required,kid"`
+	Reason string `json:"reason,omitzero" check:"chars=200"` // shown to the user, and kept
 }
 
 // KeyList is the result of keys.list, in order of kid.
