@@ -26,9 +26,12 @@ var mayImport = map[string][]string{
 	"keyengine/native":        {"keyengine", "keyengine/internal/form", "keyengine/internal/kat"},
 	"keyengine/webcrypto":     {"keyengine", "keyengine/internal/form", "keyengine/internal/kat", "internal/jsbridge"},
 	"prompt":                  {},
+	"bip39":                   {},
+	"passphrase":              {},
+	"backup":                  {},
 	"ledger":                  {"audit", "store", "keyengine", "internal/deadline"},
-	"vault":                   {"audit", "store", "keyengine", "ledger"},
-	"enclave":                 {"api", "audit", "store", "keyengine", "ledger", "vault", "prompt", "internal/deadline"},
+	"vault":                   {"audit", "store", "keyengine", "ledger", "bip39", "passphrase", "backup"},
+	"enclave":                 {"api", "audit", "store", "keyengine", "ledger", "vault", "prompt", "bip39", "passphrase", "backup", "internal/deadline"},
 	"internal/deadline":       {},
 	"internal/jsbridge":       {},
 	"keyengine/internal/form": {"keyengine"},
@@ -49,7 +52,7 @@ var mayTouchJS = []string{"internal/jsbridge", "internal/host", "keyengine/webcr
 var mayExec = []string{"release"}
 
 // foreign are the only packages from other modules inside the browser.
-var foreign = []string{"golang.org/x/mod/sumdb/note", "golang.org/x/mod/sumdb/tlog"}
+var foreign = []string{"golang.org/x/crypto/argon2", "golang.org/x/mod/sumdb/note", "golang.org/x/mod/sumdb/tlog"}
 
 func TestImports(t *testing.T) {
 	seen := map[string]bool{}

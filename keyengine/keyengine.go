@@ -1,13 +1,17 @@
 // Package keyengine is the only door to private and secret keys.
 //
-// An [Engine] makes, wraps, unwraps and uses keys that stay opaque: no method
-// returns the bytes of a private or secret key, and none accepts them.
+// An [Engine] makes, wraps, unwraps and uses keys that stay opaque. No method
+// returns the bytes of a private or secret key, and one accepts them: through
+// [Engine.ImportSecret] comes what a user brings, because a passphrase, a
+// passkey and a recovery phrase begin outside the engine.
 // Package webcrypto implements it over non-extractable CryptoKey handles in a
 // browser; package native implements it over the standard library, so that
 // everything above it runs under plain go test.
 //
 // Every key at rest takes one path: it is generated, wrapped at once under an
-// [AEADKey], and unwrapped into a non-extractable handle for use. The only
+// [AEADKey], and unwrapped into a non-extractable handle for use. To change what
+// it is wrapped under, [Engine.RewrapSecret] and [Engine.RewrapKeys] carry it
+// from one ciphertext to the next. The only
 // handle that a browser stores as a handle is the one made by
 // [Engine.GenerateDeviceKey]; everything else is ciphertext.
 //
@@ -50,7 +54,7 @@ func (a Alg) PublicSize() int {
 const (
 	NonceSize     = 12 // AES-GCM nonce
 	TagSize       = 16 // AES-GCM tag
-	SecretSize    = 32 // a secret made by GenerateSecrets
+	SecretSize    = 32 // a secret
 	SignatureSize = 64 // both signature algorithms
 )
 
@@ -78,8 +82,8 @@ type PrivateKey interface {
 // AEADKey is an AES-256-GCM key that seals records and wraps other keys.
 type AEADKey interface{ AEAD() }
 
-// SecretKey is 32 uniformly random bytes that only derive other keys
-// (the IKM of HKDF-SHA-256, RFC 5869).
+// SecretKey is 32 bytes that only derive other keys (the IKM of HKDF-SHA-256,
+// RFC 5869). They are uniformly random, or of ImportSecret's caller.
 type SecretKey interface{ Secret() }
 
 // Generated is a new application key: its raw public key, and its private key
@@ -102,6 +106,14 @@ type Signing interface {
 type Target struct {
 	Key AEADKey
 	AAD []byte
+}
+
+// RewrapOp is one application key to take from under From to under To. Its
+// algorithm does not change.
+type RewrapOp struct {
+	Alg      Alg
+	Wrapped  []byte // by GenerateKey or RewrapKeys
+	From, To Target
 }
 
 // SealOp is one message to seal with AES-256-GCM.
@@ -138,6 +150,11 @@ type Engine interface {
 	// UnwrapKey returns the non-extractable handle of a key that GenerateKey
 	// wrapped. ErrOpen if wrapped, kek or aad is not what it was.
 	UnwrapKey(ctx context.Context, alg Alg, wrapped []byte, kek AEADKey, aad []byte) (PrivateKey, error)
+	// RewrapKeys wraps application keys anew and returns them in order, all or
+	// none. It takes thousands; an *OpenError says which did not open. It does not
+	// look into a key beyond its length, so it also carries one that
+	// cannot be used here, and every byte of it.
+	RewrapKeys(ctx context.Context, ops ...RewrapOp) ([][]byte, error)
 	// Sign signs message with an ES256 or EdDSA key; the result has SignatureSize bytes.
 	Sign(ctx context.Context, key PrivateKey, message []byte) ([]byte, error)
 	// StartSign begins to do what Sign does, and returns at once. message may be
@@ -166,6 +183,14 @@ type Engine interface {
 	GenerateSecrets(ctx context.Context, targets ...Target) ([][]byte, error)
 	// UnwrapSecret returns the non-extractable handle of a wrapped secret.
 	UnwrapSecret(ctx context.Context, wrapped []byte, under Target) (SecretKey, error)
+	// RewrapSecret wraps a wrapped secret anew under each target and returns
+	// the results in order. ErrOpen if it does not open.
+	RewrapSecret(ctx context.Context, wrapped []byte, from Target, to ...Target) ([][]byte, error)
+	// ImportSecret returns the non-extractable handle of a secret that comes from
+	// outside: Argon2id's output for a passphrase, a passkey's PRF, an HPKE
+	// export. ikm has SecretSize bytes, which are the caller's to overwrite, and
+	// are only as good as their source.
+	ImportSecret(ctx context.Context, ikm []byte) (SecretKey, error)
 	// DeriveAEAD derives a non-extractable AES-256-GCM key:
 	// HKDF-SHA-256(ikm = secret, salt, info), 32 bytes.
 	DeriveAEAD(ctx context.Context, secret SecretKey, salt, info []byte) (AEADKey, error)
@@ -181,7 +206,7 @@ type Engine interface {
 	SelfTest(ctx context.Context) []Check
 }
 
-// OpenError says which op of an Open call did not open. It matches ErrOpen.
+// OpenError says which op of Open or RewrapKeys did not open. It matches ErrOpen.
 type OpenError struct {
 	Index int // into the ops
 }

@@ -44,6 +44,18 @@ func (s *suite) calls(private keyengine.PrivateKey, agree keyengine.PrivateKey, 
 			_, err := s.e.UnwrapSecret(ctx, make([]byte, 60), target)
 			return err
 		},
+		"RewrapSecret": func(ctx context.Context) error {
+			_, err := s.e.RewrapSecret(ctx, make([]byte, 60), target)
+			return err
+		},
+		"RewrapSecret to": func(ctx context.Context) error {
+			_, err := s.e.RewrapSecret(ctx, make([]byte, 60), target, target)
+			return err
+		},
+		"RewrapKeys": func(ctx context.Context) error {
+			_, err := s.e.RewrapKeys(ctx, keyengine.RewrapOp{Alg: keyengine.ES256, Wrapped: make([]byte, 166), From: target, To: target})
+			return err
+		},
 		"DeriveAEAD": func(ctx context.Context) error {
 			_, err := s.e.DeriveAEAD(ctx, secret, nil, nil)
 			return err
@@ -85,6 +97,10 @@ func (s *suite) contextDone(t *testing.T) {
 	calls := s.calls(private, agree, s.deviceHandle(t), s.newSecret(t))
 	calls["GenerateDeviceKey"] = func(ctx context.Context) error {
 		_, err := s.e.GenerateDeviceKey(ctx)
+		return err
+	}
+	calls["ImportSecret"] = func(ctx context.Context) error {
+		_, err := s.e.ImportSecret(ctx, make([]byte, keyengine.SecretSize))
 		return err
 	}
 	calls["Verify"] = func(ctx context.Context) error {

@@ -1,6 +1,7 @@
 package native
 
 import (
+	"bytes"
 	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
@@ -55,6 +56,10 @@ func (e *Engine) GenerateSecrets(ctx context.Context, targets ...keyengine.Targe
 	if err != nil {
 		return nil, err
 	}
+	return e.wrapSecret(ctx, secret, targets)
+}
+
+func (e *Engine) wrapSecret(ctx context.Context, secret []byte, targets []keyengine.Target) ([][]byte, error) {
 	ops := make([]keyengine.SealOp, len(targets))
 	for i, t := range targets {
 		nonce, err := e.random.draw(keyengine.NonceSize)
@@ -76,6 +81,31 @@ func (e *Engine) UnwrapSecret(ctx context.Context, wrapped []byte, under keyengi
 		return nil, fmt.Errorf("wrapped secret: %w", err)
 	}
 	return &secretKey{ikm}, nil
+}
+
+// RewrapSecret opens a wrapped secret and seals it under each target.
+func (e *Engine) RewrapSecret(ctx context.Context, wrapped []byte, from keyengine.Target, to ...keyengine.Target) ([][]byte, error) {
+	for _, t := range to {
+		if _, err := asAEAD(t.Key); err != nil {
+			return nil, err
+		}
+	}
+	secret, err := e.UnwrapSecret(ctx, wrapped, from)
+	if err != nil {
+		return nil, err
+	}
+	return e.wrapSecret(ctx, secret.(*secretKey).ikm, to)
+}
+
+// ImportSecret copies ikm.
+func (e *Engine) ImportSecret(ctx context.Context, ikm []byte) (keyengine.SecretKey, error) {
+	if err := done(ctx); err != nil {
+		return nil, err
+	}
+	if err := form.CheckSecret(ikm); err != nil {
+		return nil, err
+	}
+	return &secretKey{bytes.Clone(ikm)}, nil
 }
 
 // DeriveAEAD derives an AES-256-GCM key.

@@ -61,6 +61,32 @@ func (e *Engine) UnwrapKey(ctx context.Context, alg keyengine.Alg, wrapped []byt
 	return key, nil
 }
 
+// RewrapKeys opens all, then seals all.
+func (e *Engine) RewrapKeys(ctx context.Context, ops ...keyengine.RewrapOp) ([][]byte, error) {
+	opens, seals := make([]keyengine.OpenOp, len(ops)), make([]keyengine.SealOp, len(ops))
+	for i, op := range ops {
+		if _, err := asAEAD(op.To.Key); err != nil {
+			return nil, err
+		}
+		opens[i] = keyengine.OpenOp{Key: op.From.Key, AAD: op.From.AAD, Sealed: op.Wrapped}
+	}
+	if err := form.CheckRewrap(ops); err != nil {
+		return nil, err
+	}
+	opened, err := e.Open(ctx, opens...)
+	if err != nil {
+		return nil, err
+	}
+	for i, op := range ops {
+		nonce, err := e.random.draw(keyengine.NonceSize)
+		if err != nil {
+			return nil, err
+		}
+		seals[i] = keyengine.SealOp{Key: op.To.Key, Nonce: [keyengine.NonceSize]byte(nonce), AAD: op.To.AAD, Plaintext: opened[i]}
+	}
+	return e.Seal(ctx, seals...)
+}
+
 // Sign signs deterministically.
 func (e *Engine) Sign(ctx context.Context, key keyengine.PrivateKey, message []byte) ([]byte, error) {
 	if err := done(ctx); err != nil {

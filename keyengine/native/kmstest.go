@@ -17,5 +17,5 @@ func ImportAEADForTest(raw []byte) (keyengine.AEADKey, error) {
 // ImportSecretForTest makes a secret of given bytes, of any length, which
 // UnwrapSecret would refuse. It exists in builds with the tag kmstest only.
 func ImportSecretForTest(raw []byte) (keyengine.SecretKey, error) {
-	return importer{}.ImportSecret(context.Background(), raw)
+	return importer{}.ImportIKM(context.Background(), raw)
 }

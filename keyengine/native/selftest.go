@@ -26,7 +26,7 @@ func (importer) ImportPrivate(_ context.Context, alg keyengine.Alg, pkcs8 []byte
 	return key, nil
 }
 
-func (importer) ImportSecret(_ context.Context, raw []byte) (keyengine.SecretKey, error) {
+func (importer) ImportIKM(_ context.Context, raw []byte) (keyengine.SecretKey, error) {
 	return &secretKey{bytes.Clone(raw)}, nil
 }
 

@@ -32,19 +32,33 @@ func (e *Engine) GenerateSecrets(ctx context.Context, targets ...keyengine.Targe
 	if err := done(ctx); err != nil {
 		return nil, err
 	}
-	under := make([]*aeadKey, len(targets))
-	for i, t := range targets {
-		var err error
-		if under[i], err = asAEAD(t.Key); err != nil {
-			return nil, err
-		}
+	under, err := targetKeys(targets)
+	if err != nil {
+		return nil, err
 	}
 	secret, err := jsbridge.InvokeAwait(ctx, e.fn.generateKey, e.aes256, true, e.usages.encrypt)
 	if err != nil {
 		return nil, fail("generating a secret", err)
 	}
+	return e.wrapSecret(ctx, secret, under, targets)
+}
+
+func targetKeys(targets []keyengine.Target) ([]*aeadKey, error) {
+	keys := make([]*aeadKey, len(targets))
+	for i, t := range targets {
+		var err error
+		if keys[i], err = asAEAD(t.Key); err != nil {
+			return nil, err
+		}
+	}
+	return keys, nil
+}
+
+// wrapSecret wraps an extractable AES-256 key under each target.
+func (e *Engine) wrapSecret(ctx context.Context, secret js.Value, under []*aeadKey, targets []keyengine.Target) ([][]byte, error) {
 	nonces, promises := make([][]byte, len(targets)), make([]any, len(targets))
 	for i, t := range targets {
+		var err error
 		nonces[i] = newNonce()
 		promises[i], err = jsbridge.Invoke(e.fn.wrapKey, e.formats.raw, secret, under[i].handle, e.gcmParams(nonces[i], t.AAD))
 		if err != nil {
@@ -67,7 +81,7 @@ func (e *Engine) UnwrapSecret(ctx context.Context, wrapped []byte, under keyengi
 	if err := form.CheckWrappedSecret(wrapped); err != nil {
 		return nil, err
 	}
-	handle, err := e.unwrap(ctx, e.formats.raw, wrapped, under.Key, under.AAD, e.hkdf, e.usages.deriveKey)
+	handle, err := e.unwrap(ctx, e.formats.raw, wrapped, under.Key, under.AAD, e.hkdf, false, e.usages.deriveKey)
 	if err != nil {
 		return nil, fmt.Errorf("wrapped secret: %w", err)
 	}

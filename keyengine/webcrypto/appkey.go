@@ -131,15 +131,15 @@ func (e *Engine) UnwrapKey(ctx context.Context, alg keyengine.Alg, wrapped []byt
 	if err := form.CheckWrappedKey(alg, wrapped); err != nil {
 		return nil, err
 	}
-	handle, err := e.unwrap(ctx, e.formats.pkcs8, wrapped, kek, aad, a.key, a.private)
+	handle, err := e.unwrap(ctx, e.formats.pkcs8, wrapped, kek, aad, a.key, false, a.private)
 	if err != nil {
 		return nil, fmt.Errorf("wrapped %s key: %w", alg, err)
 	}
 	return &privateKey{alg: alg, handle: handle}, nil
 }
 
-// unwrap is unwrapKey with extractable false.
-func (e *Engine) unwrap(ctx context.Context, format js.Value, wrapped []byte, kek keyengine.AEADKey, aad []byte, algorithm, usages js.Value) (js.Value, error) {
+// unwrap is unwrapKey. An extractable handle must not outlive the caller's call.
+func (e *Engine) unwrap(ctx context.Context, format js.Value, wrapped []byte, kek keyengine.AEADKey, aad []byte, algorithm js.Value, extractable bool, usages js.Value) (js.Value, error) {
 	if err := done(ctx); err != nil {
 		return js.Undefined(), err
 	}
@@ -152,7 +152,7 @@ func (e *Engine) unwrap(ctx context.Context, format js.Value, wrapped []byte, ke
 		return js.Undefined(), err
 	}
 	handle, err := jsbridge.InvokeAwait(ctx, e.fn.unwrapKey,
-		format, jsbridge.Bytes(body), under.handle, e.gcmParams(nonce, aad), algorithm, false, usages)
+		format, jsbridge.Bytes(body), under.handle, e.gcmParams(nonce, aad), algorithm, extractable, usages)
 	if err != nil {
 		return js.Undefined(), failOpen("unwrapping", err)
 	}

@@ -25,5 +25,5 @@ func ImportSecretForTest(raw []byte) (keyengine.SecretKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return importer{e}.ImportSecret(context.Background(), raw)
+	return importer{e}.ImportIKM(context.Background(), raw)
 }

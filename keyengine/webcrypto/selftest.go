@@ -32,7 +32,7 @@ func (i importer) ImportPrivate(ctx context.Context, alg keyengine.Alg, pkcs8 []
 	return &privateKey{alg: alg, handle: handle}, nil
 }
 
-func (i importer) ImportSecret(ctx context.Context, raw []byte) (keyengine.SecretKey, error) {
+func (i importer) ImportIKM(ctx context.Context, raw []byte) (keyengine.SecretKey, error) {
 	handle, err := i.importKey(ctx, i.e.formats.raw, raw, i.e.hkdf, i.e.usages.deriveKey)
 	if err != nil {
 		return nil, err

@@ -9,13 +9,21 @@
 // Private and secret keys are never exported: no code here calls exportKey on
 // anything but a public key. An application key or a secret is generated
 // extractable, because wrapKey demands it, inside the one call that wraps it;
-// that first handle is dropped when the call returns. Every handle that leaves
+// that first handle is dropped when the call returns. [Engine.RewrapSecret] and
+// [Engine.RewrapKeys] unwrap as extractable for the same reason and as briefly;
+// of many keys at most 250 at once. Every handle that leaves
 // this package is non-extractable.
 //
-// One value does pass through the memory of the WebAssembly module: the
-// Diffie-Hellman value of [Engine.Agree], which has to be compared with zero
-// (RFC 7748 section 6.1) and whose HKDF output is asked for as bytes. It is
-// overwritten when done, but neither Go nor JavaScript promises to leave no copy.
+// Two kinds of value do pass through the memory of the WebAssembly module:
+//
+//   - the Diffie-Hellman value of [Engine.Agree], which has to be compared with
+//     zero (RFC 7748 section 6.1) and whose HKDF output is asked for as bytes;
+//   - what [Engine.ImportSecret] is given. WebCrypto has no Argon2id and no HPKE,
+//     and a passkey's PRF comes as bytes. Whoever sees them can
+//     derive the key that they wrap other keys under.
+//
+// The copies that this package makes are overwritten when done, but neither Go nor JavaScript
+// promises to leave no other.
 //
 // # Which handles may be stored
 //
@@ -50,6 +58,7 @@ type Engine struct {
 	hkdf        js.Value // prototype of HKDF parameters
 	x25519      js.Value // prototype of X25519 parameters
 	aes256      js.Value // {name: "AES-GCM", length: 256}
+	hmac        js.Value // {name: "HMAC", hash: "SHA-256"}; see RewrapKeys
 	application map[keyengine.Alg]application
 
 	formats formats
@@ -75,7 +84,7 @@ type methods struct {
 type formats struct{ raw, pkcs8 js.Value }
 
 // usages are the lists of KeyUsage that handles are given.
-type usages struct{ none, aead, encrypt, deriveKey, verify js.Value }
+type usages struct{ none, aead, encrypt, deriveKey, sign, verify js.Value }
 
 // application is what WebCrypto needs to know about an application key's algorithm.
 type application struct {
@@ -102,12 +111,14 @@ func New() (*Engine, error) {
 		hkdf:         js.ValueOf(map[string]any{"name": "HKDF", "hash": "SHA-256"}),
 		x25519:       js.ValueOf(map[string]any{"name": "X25519"}),
 		aes256:       js.ValueOf(map[string]any{"name": "AES-GCM", "length": 256}),
+		hmac:         js.ValueOf(map[string]any{"name": "HMAC", "hash": "SHA-256"}),
 		formats:      formats{raw: js.ValueOf("raw"), pkcs8: js.ValueOf("pkcs8")},
 		usages: usages{
 			none:      list(),
 			aead:      list(aeadUsages...),
 			encrypt:   list("encrypt"),
 			deriveKey: list("deriveKey"),
+			sign:      list("sign"),
 			verify:    list("verify"),
 		},
 		webKitGTK: isWebKitGTK(),

@@ -14,6 +14,7 @@
 package form
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/kms-enclave/kms-enclave/keyengine"
@@ -55,6 +56,28 @@ func CheckWrappedSecret(wrapped []byte) error {
 	const wanted = overhead + keyengine.SecretSize
 	if len(wrapped) != wanted {
 		return fmt.Errorf("wrapped secret of %d bytes, wanted %d: %w", len(wrapped), wanted, keyengine.ErrOpen)
+	}
+	return nil
+}
+
+// CheckSecret returns an error unless a secret from outside has the length of one.
+func CheckSecret(ikm []byte) error {
+	if len(ikm) != keyengine.SecretSize {
+		return fmt.Errorf("secret of %d bytes, wanted %d", len(ikm), keyengine.SecretSize)
+	}
+	return nil
+}
+
+// CheckRewrap returns an *OpenError for the first op whose wrapped key has not
+// the length of one, and ErrUnsupported if there is no such algorithm.
+func CheckRewrap(ops []keyengine.RewrapOp) error {
+	for i := range ops {
+		switch err := CheckWrappedKey(ops[i].Alg, ops[i].Wrapped); {
+		case errors.Is(err, keyengine.ErrOpen):
+			return &keyengine.OpenError{Index: i}
+		case err != nil:
+			return err
+		}
 	}
 	return nil
 }

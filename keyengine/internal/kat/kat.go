@@ -8,8 +8,9 @@
 //	AES-256-GCM   McGrew and Viega, "The Galois/Counter Mode of Operation", test case 16
 //	SHA-384       FIPS 180-4, the example "abc"
 //
-// The keys are the standards' own, printed for all to see. An [Importer] is
-// the only way for key bytes to enter an engine, and no engine exports one.
+// The keys are the standards' own, printed for all to see. But for an [Importer],
+// nothing takes key bytes into an engine except what users bring
+// ([keyengine.Engine.ImportSecret]), and no engine exports one.
 package kat
 
 import (
@@ -27,7 +28,7 @@ import (
 // Importer is what an engine lends to the tests.
 type Importer interface {
 	ImportPrivate(ctx context.Context, alg keyengine.Alg, pkcs8 []byte) (keyengine.PrivateKey, error)
-	ImportSecret(ctx context.Context, raw []byte) (keyengine.SecretKey, error)
+	ImportIKM(ctx context.Context, raw []byte) (keyengine.SecretKey, error) // of any length
 	ImportAEAD(ctx context.Context, raw []byte) (keyengine.AEADKey, error)
 	SHA384(ctx context.Context, message []byte) ([]byte, error)
 }
@@ -148,7 +149,7 @@ func (t tester) x25519(ctx context.Context) error {
 
 // hkdf cannot see the derived key, so it lets it open what the known key sealed.
 func (t tester) hkdf(ctx context.Context) error {
-	secret, err := t.ImportSecret(ctx, hkdfIKM)
+	secret, err := t.ImportIKM(ctx, hkdfIKM)
 	if err != nil {
 		return err
 	}
