@@ -27,6 +27,7 @@ type Config struct {
 	Rand     io.Reader
 	Release  Release
 
+	Self    string   // the enclave's own origin, to which passkeys are bound
 	Origin  string   // of the app: event.origin of the handshake
 	Account string   // at most api.MaxAccount bytes
 	Share   [32]byte // held by the app, handed in at launch

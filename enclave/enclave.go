@@ -18,6 +18,8 @@ import (
 	"github.com/kms-enclave/kms-enclave/audit"
 	"github.com/kms-enclave/kms-enclave/internal/deadline"
 	"github.com/kms-enclave/kms-enclave/ledger"
+	"github.com/kms-enclave/kms-enclave/passphrase"
+	"github.com/kms-enclave/kms-enclave/prompt"
 	"github.com/kms-enclave/kms-enclave/store"
 	"github.com/kms-enclave/kms-enclave/vault"
 )
@@ -25,6 +27,10 @@ import (
 // machineTime bounds what a call may take, waiting for others included: once
 // before its dialog, if it has one, and once after it.
 const machineTime = 30 * time.Second
+
+// dialogTime is the same for what is done between two screens of a dialog, where a
+// whole vault may be wrapped anew while the user sees how far it is.
+const dialogTime = 3 * time.Minute
 
 // Causes of an ended call.
 var (
@@ -44,8 +50,11 @@ type Enclave struct {
 	deadlines deadline.Group
 	crew      *crew[incoming]
 
-	mu      sync.Mutex
-	pending map[int64]context.CancelCauseFunc
+	idle idle
+
+	mu       sync.Mutex
+	pending  map[int64]context.CancelCauseFunc
+	strength *passphrase.Params // calibrated; nil until a passphrase is set
 }
 
 // New returns an enclave that serves. It starts to open the vault at once, so
@@ -60,6 +69,7 @@ func New(ctx context.Context, cfg Config) *Enclave {
 		ID: vault.ID(cfg.Origin, cfg.Account), Share: cfg.Share, Marker: cfg.Marker,
 	})
 	e.refusals.init(e)
+	e.idle.lock = e.lockIdle
 	e.crew = newCrew(e.receive)
 	e.crew.start(e.ctx)
 	e.running.Go(e.announce)
@@ -69,8 +79,10 @@ func New(ctx context.Context, cfg Config) *Enclave {
 func (e *Enclave) announce() {
 	ctx, cancel := e.deadlines.WithTimeout(e.ctx, machineTime, errTimeout)
 	defer cancel()
-	_, err := e.vaults.Current(ctx)
+	v, err := e.vaults.Current(ctx)
 	switch {
+	case err == nil && v.Locked():
+		e.notify("locked", lockedEvent{State: vault.Locked, Reason: "start"})
 	case err == nil:
 		e.notify("unlocked", nil)
 	case errors.Is(err, vault.ErrAbsent) || e.ctx.Err() != nil:
@@ -83,6 +95,7 @@ func (e *Enclave) announce() {
 // gone afterwards.
 func (e *Enclave) Close() {
 	e.stop(errClosed)
+	e.idle.stop()
 	e.crew.running.Wait()
 	e.running.Wait()
 	e.refusals.last()
@@ -159,19 +172,24 @@ func (e *Enclave) cancel(id int64) bool {
 // call is one request on its way.
 type call struct {
 	*Enclave
-	ctx   context.Context
+	ctx   context.Context // of what machines do now
 	id    int64
 	row   *Row
 	vault *vault.Vault // if the row's Auth is Session
 
-	anchor []byte // of the vault that the user was asked about
+	whole  context.Context // of the call as a whole
+	bounds func()          // ends ctx
+	dialog prompt.Dialog   // nil until the user is asked
+	way    *vault.Way      // with which the user has proved to be there, if the vault has a lock or a device slot
+	anchor []byte          // of the vault that the user was asked about
 }
 
 // outcome is what a handler decided. For an audited row, Apply and the leaf
 // land in one commit before Result is sent. Result may be a pointer to what
-// Pending completes.
+// Pending completes; Finish, if there is one, gives it after the commit.
 type outcome struct {
 	Result  any
+	Finish  func() (any, error)
 	KID     string
 	Details map[string]string
 	Apply   func(*ledger.Tx) error
@@ -198,8 +216,9 @@ func (e *Enclave) serve(ctx context.Context, r api.Request) (answer []byte) {
 	if failure != nil {
 		return fail(failure)
 	}
-	c := &call{Enclave: e, ctx: ctx, id: r.ID, row: row}
+	c := &call{Enclave: e, whole: ctx, id: r.ID, row: row, bounds: func() {}}
 	answer, err := c.dispatch(params)
+	c.closeDialog(err)
 	if err != nil {
 		failure := toError(err)
 		e.refusals.note(row, failure.Code)
@@ -210,22 +229,15 @@ func (e *Enclave) serve(ctx context.Context, r api.Request) (answer []byte) {
 
 // dispatch authorises, asks, handles and commits.
 func (c *call) dispatch(params any) ([]byte, error) {
-	whole := c.ctx
-	stop := c.bound(whole)
-	defer func() { stop() }()
+	c.bound(machineTime)
+	defer func() { c.bounds() }()
 	if err := c.authorise(); err != nil {
 		return nil, err
 	}
-	if c.row.ask != nil {
-		show, err := c.row.ask(c)
-		if err != nil {
+	if c.row.describe != nil {
+		if err := c.confirm(params); err != nil {
 			return nil, err
 		}
-		stop() // the user takes the time it takes
-		if err := show(whole); err != nil {
-			return nil, err
-		}
-		stop = c.bound(whole)
 	}
 	out, err := c.row.handle(c, params)
 	var answer []byte
@@ -236,16 +248,15 @@ func (c *call) dispatch(params any) ([]byte, error) {
 	default:
 		answer = c.encode(out)
 	}
-	if ledger.IsOver(err) {
+	if ledger.IsOver(err) && c.vault != nil {
 		c.vaults.Forget(c.ctx, c.vault)
 	}
 	return answer, err
 }
 
 // bound gives the call machine time, from now on.
-func (c *call) bound(whole context.Context) (stop context.CancelFunc) {
-	c.ctx, stop = c.deadlines.WithTimeout(whole, machineTime, errTimeout)
-	return stop
+func (c *call) bound(most time.Duration) {
+	c.ctx, c.bounds = c.deadlines.WithTimeout(c.whole, most, errTimeout)
 }
 
 func (c *call) authorise() (err error) {
@@ -253,8 +264,7 @@ func (c *call) authorise() (err error) {
 	case Open:
 		return nil
 	case Session:
-		c.vault, err = c.vaults.Current(c.ctx)
-		return err
+		return c.authoriseSession()
 	case AnyVault:
 		report, err := c.vaults.Report(c.ctx)
 		if err == nil && report.State == vault.Absent {
@@ -266,6 +276,20 @@ func (c *call) authorise() (err error) {
 		return err
 	}
 	return errorf(api.Denied, "no rule allows it")
+}
+
+func (c *call) authoriseSession() (err error) {
+	if c.idle.over(c.cfg.Now()) {
+		c.lockIdle()
+	}
+	if c.vault, err = c.vaults.Current(c.ctx); err != nil {
+		return err
+	}
+	if c.vault.Locked() {
+		return vault.ErrLocked
+	}
+	c.idle.touch(c.cfg.Now())
+	return nil
 }
 
 func (c *call) encode(out outcome) []byte {
@@ -288,6 +312,11 @@ func (c *call) commit(out outcome) (answer []byte, err error) {
 	}
 	if err := s.Wait(); err != nil {
 		return nil, err
+	}
+	if out.Finish != nil {
+		if out.Result, err = out.Finish(); err != nil {
+			return nil, err
+		}
 	}
 	if answer == nil {
 		answer = c.encode(out)

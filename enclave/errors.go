@@ -40,7 +40,18 @@ var words = []struct {
 	{prompt.ErrExpired, api.Expired, "nobody answered the dialog; ask again when the user is there"},
 	{prompt.ErrBusy, api.Denied, "another dialog of this vault is open; wait for its answer"},
 	{prompt.ErrBackoff, api.Denied, "two dialogs ended without a yes; wait before asking again"},
-	{vault.ErrAbsent, api.NotFound, "there is no vault; vault.create makes one"},
+	{prompt.ErrAnswer, api.Internal, "the enclave's dialog has a defect" + unknown},
+	{vault.ErrLocked, api.Locked, "the vault is locked; vault.unlock asks the user to open it"},
+	{vault.ErrNoLock, api.Unsupported, "a vault with lock \"none\" is open whenever it exists; slots.manage lets the user protect it"},
+	{vault.ErrWrongSecret, api.Denied, "the secret does not open the vault"},
+	{vault.ErrNoSlot, api.NotFound, "there is no way in with this id; vault.status lists them"},
+	{vault.ErrLastSlot, api.Denied, "the last way in cannot be removed; add another one first"},
+	{vault.ErrSlotExists, api.Exists, "there is such a way in already; slots.change replaces a passphrase"},
+	{vault.ErrManySlots, api.QuotaExceeded, "the vault has " + strconv.Itoa(vault.MaxSlots) + " ways in, and no more fit; remove one first"},
+	{vault.ErrNoPhrase, api.NotFound, "the vault has no recovery phrase; recovery.enable makes one"},
+	{vault.ErrRevoked, api.Denied, "the key is revoked already"},
+	{vault.ErrContents, api.Integrity, "the backup file is authentic, but this release cannot use what it holds; nothing was written"},
+	{vault.ErrAbsent, api.NotFound, "there is no vault; vault.create makes one, backup.restore brings one back"},
 	{vault.ErrExists, api.Exists, "there is a vault already; vault.destroy removes it"},
 	{vault.ErrNoKey, api.NotFound, "there is no key with this kid; keys.list tells which there are"},
 	{vault.ErrInactive, api.Denied, "the key is retired or revoked and signs no more; use an active one"},
@@ -91,7 +102,7 @@ func lostError(lost *vault.LostError) *api.Error {
 	if lost.Reason == vault.LostShare {
 		message = "the vault is lost: the share that opens it is missing in the app"
 	}
-	e := errorf(api.NotFound, "%s; vault.destroy clears what is left, then vault.create makes a new one", message)
+	e := errorf(api.NotFound, "%s; backup.restore brings it back from a file, or vault.destroy clears what is left", message)
 	e.Details = map[string]string{"state": vault.Lost, "reason": lost.Reason}
 	return e
 }

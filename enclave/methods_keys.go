@@ -1,11 +1,13 @@
 package enclave
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/kms-enclave/kms-enclave/api"
 	"github.com/kms-enclave/kms-enclave/keyengine"
 	"github.com/kms-enclave/kms-enclave/ledger"
+	"github.com/kms-enclave/kms-enclave/prompt"
 	"github.com/kms-enclave/kms-enclave/vault"
 )
 
@@ -30,11 +32,7 @@ func keysCreate(c *call, p *api.CreateKeyParams) (outcome, error) {
 }
 
 func keysGet(c *call, p *api.KeyParams) (outcome, error) {
-	var key *vault.Key
-	err := c.vault.Ledger.Read(c.ctx, func(tx *ledger.Tx) (err error) {
-		key, err = vault.ReadKey(tx, p.KID)
-		return err
-	})
+	key, err := c.vault.Key(c.ctx, p.KID)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -77,6 +75,73 @@ func show(k *vault.Key) (api.Key, error) {
 	return api.Key{
 		KID: k.KID, Alg: string(k.Alg), Purpose: string(k.Purpose), Label: k.Label,
 		CreatedAt: k.CreatedAt, LastUsedAt: k.LastUsedAt, Uses: k.Uses, State: string(k.State),
-		PublicKey: api.PublicKey{JWK: api.JWK(jwk), Raw: k.Public},
+		PublicKey:   api.PublicKey{JWK: api.JWK(jwk), Raw: k.Public},
+		Predecessor: k.Predecessor, Successor: k.Successor, EndedAt: k.EndedAt, Reason: k.Reason,
 	}, nil
+}
+
+// describeKey shows a key that is about to end, which cannot be undone.
+func (c *call) describeKey(kid string, wanted func(vault.State) error) (prompt.Confirm, error) {
+	k, err := c.vault.Key(c.ctx, kid)
+	if err == nil {
+		err = wanted(k.State)
+	}
+	if err != nil {
+		return prompt.Confirm{}, err
+	}
+	return prompt.Confirm{Word: prompt.Word, Key: &prompt.KeyFact{
+		KID: k.KID, Label: k.Label, Purpose: string(k.Purpose), CreatedAt: k.CreatedAt, LastUsedAt: k.LastUsedAt, Uses: k.Uses,
+	}}, nil
+}
+
+func describeRotate(c *call, p *api.KeyParams) (prompt.Confirm, error) {
+	return c.describeKey(p.KID, func(s vault.State) error {
+		if s != vault.Active {
+			return vault.ErrInactive
+		}
+		return nil
+	})
+}
+
+func keysRotate(c *call, p *api.KeyParams) (outcome, error) {
+	key, retired, apply, err := c.vault.Rotate(c.ctx, p.KID, api.MaxKeys)
+	if err != nil {
+		return outcome{}, err
+	}
+	return outcome{
+		KID: p.KID, Apply: apply, Details: map[string]string{"successor": key.KID},
+		Finish: func() (any, error) {
+			c.vault.Drop(p.KID)
+			shown, err := show(key)
+			old, err2 := show(retired)
+			return api.Rotated{Key: shown, Retired: old}, errors.Join(err, err2)
+		},
+	}, nil
+}
+
+func describeRevoke(c *call, p *api.RevokeParams) (prompt.Confirm, error) {
+	request, err := c.describeKey(p.KID, func(s vault.State) error {
+		if s == vault.Revoked {
+			return vault.ErrRevoked
+		}
+		return nil
+	})
+	request.Reason = p.Reason
+	return request, err
+}
+
+func keysRevoke(c *call, p *api.RevokeParams) (outcome, error) {
+	tombstone := &vault.Key{}
+	out := outcome{
+		KID: p.KID, Apply: vault.Revoke(p.KID, p.Reason, tombstone),
+		Finish: func() (any, error) {
+			c.vault.Drop(p.KID)
+			shown, err := show(tombstone)
+			return api.KeyResult{Key: shown}, err
+		},
+	}
+	if p.Reason != "" {
+		out.Details = map[string]string{"reason": p.Reason}
+	}
+	return out, nil
 }

@@ -1,8 +1,8 @@
 package enclave
 
 import (
-	"context"
 	"errors"
+	"time"
 
 	"github.com/kms-enclave/kms-enclave/api"
 	"github.com/kms-enclave/kms-enclave/audit"
@@ -21,54 +21,219 @@ func vaultStatus(c *call, _ *api.None) (outcome, error) {
 
 func statusOf(r vault.Report) api.Status {
 	s := api.Status{
-		State: r.State, Reason: r.Reason, Persistence: r.Persistence, Lock: r.Lock, CreatedAt: r.CreatedAt,
-		Durability: string(r.Durability), Counts: api.Counts{Keys: r.Keys, Entries: r.Entries},
+		State: r.State, Reason: r.Reason, Persistence: r.Persistence, Lock: r.Lock, IdleSeconds: r.Idle, CreatedAt: r.CreatedAt,
+		Durability: string(r.Durability), Slots: slotsOf(r.Slots), Counts: api.Counts{Keys: r.Keys, Entries: r.Entries},
+		Recovery: api.Recovery{Enabled: r.Recovery, CreatedAt: r.RecoveryAt},
 	}
-	for _, slot := range r.Slots {
-		s.Slots = append(s.Slots, api.Slot(slot))
+	if r.Lineage != "" {
+		s.Lineage = api.Lineage{Vault: r.Lineage, Epoch: r.Epoch}
 	}
 	return s
 }
 
-func vaultCreate(c *call, p *api.CreateVaultParams) (outcome, error) {
-	if p.Lock != vault.LockNone {
-		return outcome{}, errorf(api.Unsupported, "lock %q: this release makes vaults with lock \"none\" only", p.Lock)
+func slotsOf(slots []vault.Slot) []api.Slot {
+	shown := make([]api.Slot, len(slots))
+	for i, s := range slots {
+		shown[i] = api.Slot(s)
 	}
-	report, err := c.vaults.Create(c.ctx, p.Persistence, audit.Entry{
-		Method: c.row.Method, Origin: c.cfg.Origin, Outcome: "ok",
-		Details: map[string]string{"persistence": p.Persistence, "lock": p.Lock},
+	return shown
+}
+
+func vaultCreate(c *call, p *api.CreateVaultParams) (outcome, error) {
+	creation := vault.Creation{Persistence: p.Persistence, Idle: idleOf(p.IdleSeconds)}
+	if err := c.vaults.Room(c.ctx, creation); err != nil {
+		return outcome{}, err
+	}
+	slot, err := c.newSlot(p.Lock, "", prompt.ForVault)
+	if err != nil {
+		return outcome{}, err
+	}
+	creation.Slots = []vault.NewSlot{slot}
+	return c.create(creation, map[string]string{"persistence": p.Persistence, "lock": p.Lock})
+}
+
+func idleOf(seconds int64) int64 {
+	if seconds == 0 {
+		return api.DefaultIdle
+	}
+	return seconds
+}
+
+// create makes a vault, and says so.
+func (c *call) create(creation vault.Creation, details map[string]string) (outcome, error) {
+	report, err := c.vaults.Create(c.ctx, creation, audit.Entry{
+		Method: c.row.Method, Origin: c.cfg.Origin, Outcome: "ok", Details: details,
 	})
 	if err != nil {
 		return outcome{}, err
 	}
+	c.opened(c.ctx)
 	c.notify("unlocked", nil)
 	return outcome{Result: statusOf(report)}, nil
 }
 
-// askDestroy shows what would be deleted, and remembers which vault that is. A
-// vault whose storage is damaged can be destroyed, too: that is the way out.
-func askDestroy(c *call) (show func(context.Context) error, err error) {
-	if c.anchor, err = c.vaults.Anchor(c.ctx); err != nil {
+// vaultUnlock asks for a way in until there is one. A vault that is unlocked stays so.
+func vaultUnlock(c *call, p *api.None) (outcome, error) {
+	v, err := c.vaults.Current(c.ctx)
+	if err != nil || !v.Locked() {
+		if err == nil && v.Lock() == vault.LockNone {
+			err = vault.ErrNoLock
+		}
+		if err != nil {
+			return outcome{}, err
+		}
+		return vaultStatus(c, p)
+	}
+	way, took, text, err := c.unlockBy(v)
+	if err != nil {
+		return outcome{}, err
+	}
+	err = c.vaults.Unlock(c.ctx, v, way, audit.Entry{
+		Method: c.row.Method, Origin: c.cfg.Origin, Outcome: "ok", Details: slotDetails(way.Slot),
+	})
+	if err != nil {
+		return outcome{}, err
+	}
+	c.opened(c.ctx)
+	c.notify("unlocked", nil)
+	if err := c.afterUnlock(way, took, text); err != nil {
+		return outcome{}, err
+	}
+	return vaultStatus(c, p)
+}
+
+func slotDetails(s vault.Slot) map[string]string {
+	details := map[string]string{"kind": s.Kind}
+	if s.ID != "" {
+		details["slot"] = s.ID
+	}
+	if s.Label != "" {
+		details["label"] = s.Label
+	}
+	return details
+}
+
+// unlockBy returns the way in that the user has opened; of a passphrase also how long
+// that took, and its text.
+func (c *call) unlockBy(v *vault.Vault) (way *vault.Way, took time.Duration, text string, err error) {
+	phrase, _ := v.Recovery()
+	screen := prompt.Unlock{App: c.app(), Phrase: phrase}
+	for {
+		if screen.Proof, err = c.proofOf(v); err != nil {
+			return nil, 0, "", err
+		}
+		answer, err := c.ask(screen)
+		if err != nil {
+			return nil, 0, "", err
+		}
+		if answer.Choice == prompt.ChoicePhrase && phrase {
+			way, err := c.unlockByPhrase(v)
+			return way, 0, "", err
+		}
+		began := time.Now()
+		way, problem, err := c.tryWay(v, answer, screen.Proof.Challenge)
+		if problem == nil {
+			return way, time.Since(began), answer.Text, err
+		}
+		screen.Problem = problem
+	}
+}
+
+func (c *call) unlockByPhrase(v *vault.Vault) (way *vault.Way, err error) {
+	err = c.askPhrase(prompt.ForUnlock, func(p *vault.Phrase) (*prompt.Problem, error) {
+		if way, err = v.Phrase(c.ctx, p); errors.Is(err, vault.ErrWrongSecret) {
+			return &prompt.Problem{Code: prompt.PhraseOther}, nil
+		}
 		return nil, err
+	})
+	return way, err
+}
+
+// afterUnlock mends the passphrase slot: who came by the phrase may have forgotten
+// the passphrase; and one that costs too little on this machine is made to cost more.
+// The vault is open whatever becomes of it.
+func (c *call) afterUnlock(way *vault.Way, took time.Duration, text string) (err error) {
+	if c.vault, err = c.vaults.Current(c.ctx); err != nil {
+		return err
 	}
-	request := prompt.Destroy{Origin: c.cfg.Origin, Account: c.cfg.Account, State: prompt.Unreadable, Keys: -1}
-	report, err := c.vaults.Report(c.ctx)
-	if _, damaged := errors.AsType[*ledger.IntegrityError](err); damaged {
-		request.State = prompt.Damaged
+	old := c.passphraseSlot()
+	if old == nil {
+		return nil
 	}
-	if err == nil {
-		request.State, request.Reason = report.State, report.Reason
-		if report.State == vault.Unlocked {
-			request.Keys = report.Keys
+	if way.Slot.ID == "" {
+		return c.replaceForgotten(way, old)
+	}
+	params, weak := c.vault.Stronger(took)
+	if way.Slot.Kind != vault.KindPassphrase || !weak {
+		return nil
+	}
+	c.progress("encrypting")
+	cfg := c.vaultConfig()
+	slot, err := cfg.PassphraseSlot(old.Label, text, params)
+	if err != nil {
+		return err
+	}
+	err = c.change(vault.Change{Way: way, Add: &slot, Remove: old.ID, Same: true}, "slots.raise", nil)
+	if errors.Is(err, ledger.ErrReplaced) {
+		return nil // another tab was faster, and the next time will do
+	}
+	return err
+}
+
+func (c *call) passphraseSlot() *vault.Slot {
+	for _, s := range c.vault.Slots() {
+		if s.Kind == vault.KindPassphrase {
+			return &s
 		}
 	}
-	return func(ctx context.Context) error { return c.cfg.Prompter.Destroy(ctx, request) }, nil
+	return nil
+}
+
+func (c *call) replaceForgotten(way *vault.Way, old *vault.Slot) error {
+	slot, err := c.newPassphrase(old.Label, prompt.ForForgot)
+	if errors.Is(err, errLater) || errors.Is(err, prompt.ErrCancelled) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return c.change(vault.Change{Way: way, Add: &slot, Remove: old.ID}, "slots.change", slotDetails(*old))
+}
+
+func vaultLock(c *call, p *api.None) (outcome, error) {
+	if err := c.lockVault(c.ctx, "asked"); err != nil {
+		return outcome{}, err
+	}
+	return vaultStatus(c, p)
+}
+
+// describeDestroy shows what would be deleted, and remembers which vault that is. A
+// vault whose storage is damaged can be destroyed, too, and one that nobody can
+// unlock any more: that is the way out. So what proves that the user is there is
+// the word and the wait.
+func describeDestroy(c *call, _ *api.None) (request prompt.Confirm, err error) {
+	if c.anchor, err = c.vaults.Anchor(c.ctx); err != nil {
+		return request, err
+	}
+	fact := &prompt.VaultFact{State: prompt.Unreadable, Keys: -1}
+	report, err := c.vaults.Report(c.ctx)
+	if _, damaged := errors.AsType[*ledger.IntegrityError](err); damaged {
+		fact.State = prompt.Damaged
+	}
+	if err == nil {
+		fact.State, fact.Reason = report.State, report.Reason
+		if report.State != vault.Lost {
+			fact.Keys = report.Keys
+		}
+	}
+	return prompt.Confirm{Vault: fact, Word: prompt.Word, WaitMs: prompt.Wait.Milliseconds()}, nil
 }
 
 func vaultDestroy(c *call, _ *api.None) (outcome, error) {
 	if err := c.vaults.Destroy(c.ctx, c.anchor); err != nil {
 		return outcome{}, err
 	}
-	c.notify("locked", map[string]string{"state": vault.Absent})
+	c.idle.stop()
+	c.notify("locked", lockedEvent{State: vault.Absent, Reason: "destroyed"})
 	return outcome{Result: api.None{}}, nil
 }

@@ -1,10 +1,10 @@
 package enclave
 
 import (
-	"context"
 	"reflect"
 
 	"github.com/kms-enclave/kms-enclave/api"
+	"github.com/kms-enclave/kms-enclave/prompt"
 )
 
 // Auth says what must be true before a method's handler runs.
@@ -29,8 +29,10 @@ type Row struct {
 
 	// Fresh: the user proves presence now, in the enclave's own dialog.
 	// Confirm: the dialog shows what is about to happen first.
+	// Dialog: the handler asks the user itself.
 	Fresh   bool
 	Confirm bool
+	Dialog  bool
 
 	// Repeatable: doing it twice does no harm, so the SDK may repeat a call
 	// whose outcome it does not know.
@@ -43,8 +45,10 @@ type Row struct {
 
 	params reflect.Type
 	decode func(raw []byte) (any, *api.Error)
-	ask    func(*call) (show func(context.Context) error, err error) // the dialog of Fresh and Confirm
-	handle func(*call, any) (outcome, error)
+	// describe says what Fresh and Confirm show. What would fail anyway fails here,
+	// before anybody is asked.
+	describe func(*call, any) (prompt.Confirm, error)
+	handle   func(*call, any) (outcome, error)
 }
 
 // small is room for parameters without bulk data: names, ids, short texts.
@@ -60,12 +64,25 @@ var Policy = []Row{
 	on(enclaveCancel, Row{Method: "enclave.cancel", Auth: Open, Repeatable: true, MaxParams: small}),
 
 	on(vaultStatus, Row{Method: "vault.status", Auth: Open, Repeatable: true, MaxParams: small}),
-	on(vaultCreate, Row{Method: "vault.create", Auth: Open, MaxParams: small}),
-	on(vaultDestroy, Row{Method: "vault.destroy", Auth: AnyVault, Fresh: true, Confirm: true, MaxParams: small, ask: askDestroy}),
+	on(vaultCreate, Row{Method: "vault.create", Auth: Open, Dialog: true, MaxParams: small}),
+	on(vaultUnlock, Row{Method: "vault.unlock", Auth: AnyVault, Dialog: true, MaxParams: small}),
+	on(vaultLock, Row{Method: "vault.lock", Auth: AnyVault, Repeatable: true, MaxParams: small}),
+	asked(vaultDestroy, describeDestroy, Row{Method: "vault.destroy", Auth: AnyVault, MaxParams: small}),
+
+	asked(slotsAdd, describeAdd, Row{Method: "slots.add", Auth: Session, MaxParams: small}),
+	asked(slotsRemove, describeRemove, Row{Method: "slots.remove", Auth: Session, MaxParams: small}),
+	asked(slotsChange, describeChange, Row{Method: "slots.change", Auth: Session, MaxParams: small}),
+	on(slotsManage, Row{Method: "slots.manage", Auth: Session, Dialog: true, MaxParams: small}),
+	asked(recoveryEnable, describeEnable, Row{Method: "recovery.enable", Auth: Session, MaxParams: small}),
+	asked(recoveryCheck, describeCheck, Row{Method: "recovery.check", Auth: Session, Audited: true, MaxParams: small}),
+	asked(backupSave, describeSave, Row{Method: "backup.save", Auth: Session, MaxParams: small}),
+	on(backupRestore, Row{Method: "backup.restore", Auth: Open, Dialog: true, MaxParams: small}),
 
 	on(keysCreate, Row{Method: "keys.create", Auth: Session, Audited: true, MaxParams: small}),
 	on(keysList, Row{Method: "keys.list", Auth: Session, Repeatable: true, MaxParams: small}),
 	on(keysGet, Row{Method: "keys.get", Auth: Session, Repeatable: true, MaxParams: small}),
+	asked(keysRotate, describeRotate, Row{Method: "keys.rotate", Auth: Session, Audited: true, MaxParams: small}),
+	asked(keysRevoke, describeRevoke, Row{Method: "keys.revoke", Auth: Session, Audited: true, MaxParams: small}),
 
 	on(jwtSign, Row{Method: "jwt.sign", Auth: Session, Repeatable: true, Audited: true, MaxParams: small + api.MaxClaims}),
 	on(challengeSign, Row{Method: "challenge.sign", Auth: Session, Repeatable: true, Audited: true, MaxParams: data}),
@@ -76,6 +93,7 @@ var Policy = []Row{
 	on(auditHead, Row{Method: "audit.head", Auth: Open, Repeatable: true, MaxParams: small}),
 	on(auditEntries, Row{Method: "audit.entries", Auth: Session, Repeatable: true, MaxParams: small}),
 	on(auditVerify, Row{Method: "audit.verify", Auth: Session, Repeatable: true, MaxParams: small}),
+	on(auditShow, Row{Method: "audit.show", Auth: Session, Dialog: true, MaxParams: small}),
 	on(auditExport, Row{Method: "audit.export", Auth: Session, Repeatable: true, MaxParams: small}),
 }
 
@@ -87,6 +105,16 @@ func on[P any](handle func(*call, *P) (outcome, error), r Row) Row {
 	return r
 }
 
+// asked is on for a row that takes the user's proof and yes before its handler runs.
+func asked[P any](handle func(*call, *P) (outcome, error), describe func(*call, *P) (prompt.Confirm, error), r Row) Row {
+	r.Fresh, r.Confirm = true, true
+	r.describe = func(c *call, params any) (prompt.Confirm, error) { return describe(c, params.(*P)) }
+	return on(handle, r)
+}
+
+// Asks reports whether the user sees a dialog.
+func (r Row) Asks() bool { return r.Fresh || r.Confirm || r.Dialog }
+
 // Params returns the type of the method's parameters.
 func (r Row) Params() reflect.Type { return r.params }
 
@@ -95,7 +123,7 @@ var byMethod = map[string]*Row{}
 func init() {
 	for i := range Policy {
 		r := &Policy[i]
-		if r.handle == nil || r.MaxParams <= 0 || (r.Fresh || r.Confirm) != (r.ask != nil) || byMethod[r.Method] != nil {
+		if r.handle == nil || r.MaxParams <= 0 || (r.Fresh || r.Confirm) != (r.describe != nil) || byMethod[r.Method] != nil {
 			panic("enclave: policy row " + r.Method + " is not complete")
 		}
 		byMethod[r.Method] = r

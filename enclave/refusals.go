@@ -47,7 +47,7 @@ func (r *refusals) note(row *Row, code api.Code) {
 	default:
 		return
 	}
-	if code == api.Cancelled && row.ask == nil {
+	if code == api.Cancelled && !row.Asks() {
 		return
 	}
 	r.mu.Lock()

@@ -33,18 +33,40 @@ func (l *Ledger) run() {
 func (l *Ledger) serve(first *Submission) {
 	ctx, cancel := l.deadlines.WithTimeout(context.Background(), commitTimeout, ErrTimeout)
 	defer cancel()
-	batch := []*Submission{first}
-	for len(batch) < maxBatch {
-		select {
-		case s := <-l.queue:
-			batch = append(batch, s)
-			continue
-		default:
-		}
-		break
-	}
+	batch, renewal := l.gather(first)
 	l.renewLock()
-	l.commitBatch(ctx, dropEnded(batch))
+	if len(batch) > 0 {
+		l.commitBatch(ctx, batch)
+	}
+	if renewal != nil {
+		l.renew(renewal)
+	}
+}
+
+// gather takes what waits, up to an op that has to commit alone.
+func (l *Ledger) gather(first *Submission) (batch []*Submission, renewal *Submission) {
+	for s := first; ; {
+		if s.op.Renew != nil {
+			return dropEnded(batch), s
+		}
+		if batch = append(batch, s); len(batch) == maxBatch {
+			return dropEnded(batch), nil
+		}
+		select {
+		case s = <-l.queue:
+		default:
+			return dropEnded(batch), nil
+		}
+	}
+}
+
+// renew commits an op after which this ledger is over.
+func (l *Ledger) renew(s *Submission) {
+	ctx, cancel := l.deadlines.WithTimeout(context.Background(), renewTimeout, ErrTimeout)
+	defer cancel()
+	if alone := dropEnded([]*Submission{s}); len(alone) == 1 {
+		l.commitBatch(ctx, alone)
+	}
 }
 
 // commitBatch runs the ops on the state this tab knows. If somebody else has
@@ -75,6 +97,7 @@ func (l *Ledger) commitBatch(ctx context.Context, batch []*Submission) {
 				continue
 			}
 		}
+		tx.renew = renewalOf(batch, outcome)
 		switch err := tx.commit(ctx, nil, func() error { return l.mayWrite(ctx, batch, outcome) }); {
 		case errors.Is(err, errNotReady):
 		case errors.Is(err, store.ErrConflict):
@@ -84,10 +107,21 @@ func (l *Ledger) commitBatch(ctx context.Context, batch []*Submission) {
 			}
 		default:
 			finish(batch, outcome, err)
+			if tx.renew != nil && err == nil {
+				l.stop(ErrReplaced)
+			}
 			return
 		}
 	}
 	fail(batch, store.ErrConflict)
+}
+
+// renewalOf returns what the vault becomes with this batch, if it succeeds.
+func renewalOf(batch []*Submission, outcome []error) *Renewal {
+	if len(batch) == 1 && outcome[0] == nil {
+		return batch[0].op.Renew
+	}
+	return nil
 }
 
 // errNotReady: an op of the batch turned out to have failed; without it the

@@ -33,11 +33,15 @@ func (tx *Tx) commit(ctx context.Context, handles []store.Handle, wait func() er
 	if err != nil {
 		return err
 	}
-	sealed, err := l.cfg.Sealer.Seal(ctx, p.items)
+	sealer, anchor := l.cfg.Sealer, l.cfg.Anchor
+	if tx.renew != nil {
+		sealer, anchor = tx.renew.Sealer, tx.renew.Anchor
+	}
+	sealed, err := sealer.Seal(ctx, p.items)
 	if err != nil {
 		return err
 	}
-	number := encodeCommit(l.cfg.Anchor, tx.root.commit)
+	number := encodeCommit(anchor, tx.root.commit)
 	batch := store.Batch{
 		Vault:   l.cfg.Vault,
 		Expect:  store.Record{Name: commitName, Value: l.state.commit},

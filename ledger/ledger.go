@@ -71,6 +71,7 @@ const (
 	maxAttempts   = 8                // runs of one batch while others are faster
 	maxCached     = 4096             // opened records kept in memory
 	commitTimeout = 10 * time.Second // machine time for one commit
+	renewTimeout  = 2 * time.Minute  // machine time for one that seals a whole vault anew
 
 	// Asking for the lock costs about as much as a commit's requests, so it is
 	// kept while work follows work, but never so long that another tab notices.

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kms-enclave/kms-enclave/audit"
+	"github.com/kms-enclave/kms-enclave/store"
 )
 
 // Op is one operation: a change, a leaf, or both.
@@ -20,9 +21,20 @@ type Op struct {
 	// Reserved ops are not held up by an allowance that is used up. They must be
 	// rare of themselves: the log grows by them all the same.
 	Reserved bool
+	// Renew, if not nil, makes this op's commit the last one of this Ledger: from
+	// then on the vault has another anchor, and its records are sealed by another
+	// Sealer. Apply puts the new anchor, and puts anew every record that only the
+	// old Sealer opens. Such an op commits alone.
+	Renew *Renewal
 	// Entry becomes a leaf unless its Method is empty. Seq and Time are set by
 	// the ledger.
 	Entry audit.Entry
+}
+
+// Renewal is what a vault becomes with a commit: see Op.
+type Renewal struct {
+	Sealer Sealer
+	Anchor store.Record
 }
 
 // Submission is an op on its way.

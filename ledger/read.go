@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/kms-enclave/kms-enclave/audit"
 	"github.com/kms-enclave/kms-enclave/keyengine"
@@ -87,19 +88,14 @@ func (l *Ledger) names(ctx context.Context, kind string) ([]string, error) {
 	if ids, known := l.state.names[kind]; known {
 		return ids, nil
 	}
-	pages := map[string][]byte{} // of the index, all at once instead of one by one
-	if err := l.scanAll(ctx, KindIndex, func(r store.Record) error { pages[r.ID] = r.Value; return nil }); err != nil {
+	known, err := l.wholeIndex(ctx)
+	if err != nil {
 		return nil, err
 	}
-	x := l.state.index
-	x.load = func(ctx context.Context, prefix string) ([]byte, error) { return decodePage(prefix, pages[prefix]) }
 	ids := []string{}
-	err := l.scanAll(ctx, kind, func(r store.Record) error {
+	err = l.scanAll(ctx, kind, func(r store.Record) error {
 		ids = append(ids, r.ID)
-		_, found, err := x.get(ctx, indexKey(r.Name))
-		if err == nil && !found {
-			err = &IntegrityError{What: describe(r.Name)}
-		}
+		_, err := known(ctx, r.Name)
 		return err
 	})
 	if err != nil {
@@ -108,6 +104,58 @@ func (l *Ledger) names(ctx context.Context, kind string) ([]string, error) {
 	l.state.names[kind] = ids
 	return ids, nil
 }
+
+// wholeIndex reads the index at once instead of page by page, and returns a function
+// that gives the fingerprint of a stored record. That there is none is an
+// IntegrityError.
+func (l *Ledger) wholeIndex(ctx context.Context) (func(context.Context, store.Name) (hash, error), error) {
+	pages := map[string][]byte{}
+	if err := l.scanAll(ctx, KindIndex, func(r store.Record) error { pages[r.ID] = r.Value; return nil }); err != nil {
+		return nil, err
+	}
+	x := l.state.index
+	x.load = func(ctx context.Context, prefix string) ([]byte, error) { return decodePage(prefix, pages[prefix]) }
+	return func(ctx context.Context, name store.Name) (hash, error) {
+		fingerprint, found, err := x.get(ctx, indexKey(name))
+		if err == nil && !found {
+			err = &IntegrityError{What: describe(name)}
+		}
+		return fingerprint, err
+	}, nil
+}
+
+// all returns the records of a sealed kind that never rides along, opened. They are not kept.
+func (l *Ledger) all(ctx context.Context, kind string) ([]store.Record, error) {
+	known, err := l.wholeIndex(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var records []store.Record
+	err = l.scanAll(ctx, kind, func(r store.Record) error {
+		fingerprint, err := known(ctx, r.Name)
+		if err == nil && (len(r.Value) < 1+overhead || sealedFingerprint([keyengine.NonceSize]byte(r.Value[1:])) != fingerprint) {
+			err = &IntegrityError{What: describe(r.Name)}
+		}
+		records = append(records, r)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for chunk := range slices.Chunk(records, openAtOnce) {
+		opened, err := l.openAll(ctx, chunk)
+		if err != nil {
+			return nil, err
+		}
+		for i := range chunk {
+			chunk[i].Value = opened[i]
+		}
+	}
+	return records, nil
+}
+
+// openAtOnce is how many records one round trip opens.
+const openAtOnce = 500
 
 // scanAll calls found for every stored record of a kind, in order.
 func (l *Ledger) scanAll(ctx context.Context, kind string, found func(store.Record) error) error {

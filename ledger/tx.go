@@ -18,6 +18,7 @@ type Tx struct {
 	writes map[store.Name][]byte // nil value: delete
 	leaves [][]byte              // canonical entries, in order
 	root   root
+	renew  *Renewal // what the vault becomes with this commit, if not nil
 
 	op map[store.Name][]byte // of the op that runs now
 }
@@ -85,6 +86,11 @@ func (tx *Tx) Names(kind string) ([]string, error) {
 	}
 	return ids, nil
 }
+
+// All returns the records of one of the vault's own kinds that is not often
+// rewritten (see Sealer), opened, in order of id, as they are committed. Each is one
+// that was written; the caller knows how many there ought to be.
+func (tx *Tx) All(kind string) ([]store.Record, error) { return tx.l.all(tx.ctx, kind) }
 
 // Log returns up to limit leaves from seq on, as canonical entries.
 func (tx *Tx) Log(from uint64, limit int) ([][]byte, error) {

@@ -15,6 +15,10 @@ import (
 const (
 	firstBackoff = 30 * time.Second
 	maxBackoff   = 15 * time.Minute
+
+	// atOnce is how soon a dialog that only shows something has to be closed to
+	// count as one that nobody wanted.
+	atOnce = 3 * time.Second
 )
 
 // Gate is a Prompter that lets one dialog through at a time, ends it after
@@ -53,14 +57,16 @@ type gated struct {
 	Dialog
 	gate  *Gate
 	until time.Time
-	shown bool
+	shown time.Time // first
 	once  sync.Once
 }
 
 // Ask implements Dialog. Besides what the screen answers it returns ErrExpired,
 // or ctx's cause when ctx is done first.
 func (d *gated) Ask(ctx context.Context, screen Screen) (Answer, error) {
-	d.shown = true
+	if d.shown.IsZero() {
+		d.shown = time.Now()
+	}
 	ctx, cancel := context.WithDeadlineCause(ctx, d.until, ErrExpired)
 	defer cancel()
 	return d.Dialog.Ask(ctx, screen)
@@ -70,7 +76,7 @@ func (d *gated) Ask(ctx context.Context, screen Screen) (Answer, error) {
 func (d *gated) Close(outcome error) {
 	d.once.Do(func() {
 		d.Dialog.Close(outcome)
-		if !d.shown {
+		if d.shown.IsZero() || (errors.Is(outcome, ErrClosed) && time.Since(d.shown) >= atOnce) {
 			d.gate.free()
 			return
 		}

@@ -26,6 +26,8 @@ const (
 	Timeout = 10 * time.Minute
 	// Word is what the user types to confirm what cannot be undone.
 	Word = "DELETE"
+	// WordYes is what the user types where nothing else shows that somebody is there.
+	WordYes = "CONFIRM"
 	// Wait is how long the confirming button of vault.destroy is held back. It
 	// runs only while the dialog can be seen, and begins anew when it was out of
 	// sight, as far as the browser tells: Chromium notices a frame that is covered or transparent, the others
@@ -43,6 +45,9 @@ var (
 	ErrBusy = errors.New("prompt: another dialog is open")
 	// ErrBackoff: two dialogs or more in a row ended without a yes, and it is too early to ask again.
 	ErrBackoff = errors.New("prompt: asked too soon after dialogs without a yes")
+	// ErrClosed is the outcome of a dialog that only showed something. It is neither
+	// a yes nor a no, unless the user closed it at once.
+	ErrClosed = errors.New("prompt: closed")
 	// ErrAnswer: the answer is not one that the screen can give.
 	ErrAnswer = errors.New("prompt: not an answer to this screen")
 )

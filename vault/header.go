@@ -1,31 +1,38 @@
 package vault
 
 import (
+	"bytes"
 	"encoding/json/v2"
 	"fmt"
+	"slices"
 
+	"github.com/kms-enclave/kms-enclave/passphrase"
 	"github.com/kms-enclave/kms-enclave/store"
 )
 
-// headerFormat is the version of the header record. A newer one is refused
-// without being touched.
-const headerFormat = 1
+// headerFormat is the version of the header record that is written. Format 1 had
+// device slots only, and is still read; a newer one is refused without being touched.
+const headerFormat = 2
 
 // header is the plain record that has to be readable before any key is. It
 // tells one vault from another (Instance), says whether the share at hand is
 // the right one, and holds the ways in, each wrapped. The ledger's index
-// authenticates it as soon as the ledger key is open.
+// authenticates it as soon as the ledger key is open, which is before anybody is
+// asked for a secret.
 type header struct {
 	Format      int       `json:"format"`
-	Instance    []byte    `json:"instance"`  // 16 random bytes
-	CreatedAt   int64     `json:"createdAt"` // seconds
-	Persistence string    `json:"persistence"`
-	Lock        string    `json:"lock"`
-	ShareID     []byte    `json:"shareId"`
-	Device      []byte    `json:"device"` // the device secret, wrapped under the device's AES handle
-	Slots       []slot    `json:"slots"`
-	LedgerKey   ledgerKey `json:"ledgerKey"`
-	AuditKey    auditKey  `json:"auditKey"`
+	Instance    []byte    `json:"instance"`          // 16 random bytes
+	Lineage     []byte    `json:"lineage,omitzero"`  // 16 bytes: the first instance of a vault that was moved or restored
+	CreatedAt   int64     `json:"createdAt"`         // seconds
+	Persistence string    `json:"persistence"`       //
+	Lock        string    `json:"lock"`              // see relock
+	Idle        int64     `json:"idle,omitzero"`     // seconds until it locks by itself
+	ShareID     []byte    `json:"shareId"`           //
+	Device      []byte    `json:"device"`            // the device secret, wrapped under the device's AES handle
+	Slots       []slot    `json:"slots"`             //
+	Recovery    *sealed   `json:"recovery,omitzero"` // the vault key once more, for the recovery phrase
+	LedgerKey   ledgerKey `json:"ledgerKey"`         //
+	AuditKey    auditKey  `json:"auditKey"`          //
 }
 
 // slot is one way to the vault key.
@@ -34,7 +41,35 @@ type slot struct {
 	Kind      string `json:"kind"`
 	Label     string `json:"label"`
 	CreatedAt int64  `json:"createdAt"` // seconds
-	VaultKey  []byte `json:"vaultKey"`  // wrapped under the slot's key-encryption key
+	// VaultKey is the vault key wrapped under the slot's key-encryption key: of a
+	// device slot the device KEK, of any other one the KEK that Sealed gives.
+	VaultKey []byte `json:"vaultKey"`
+
+	Sealed  *recipient         `json:"sealed,omitzero"`  // not of a device slot
+	Salt    []byte             `json:"salt,omitzero"`    // of Argon2id (16 bytes), or the PRF's input (32 bytes)
+	Argon   *passphrase.Params `json:"argon,omitzero"`   // of a passphrase
+	Passkey *Passkey           `json:"passkey,omitzero"` //
+}
+
+// Passkey is what is kept of a WebAuthn credential.
+type Passkey struct {
+	Credential []byte `json:"credential"` // its id
+	Algorithm  int    `json:"algorithm"`  // COSE: -7 or -8
+	Public     []byte `json:"public"`     // raw, as package keyengine has it
+}
+
+// recipient is a public key (HPKE, see seal.go) and what was encapsulated to it.
+type recipient struct {
+	Public []byte `json:"public"` // 1,216 bytes
+	Enc    []byte `json:"enc"`    // 1,120 bytes
+}
+
+// sealed is the vault key for somebody who needs nothing but a phrase.
+type sealed struct {
+	recipient
+	CreatedAt int64  `json:"createdAt"` // seconds
+	Phrase    []byte `json:"phrase"`    // 16 bytes that recognise the phrase
+	VaultKey  []byte `json:"vaultKey"`
 }
 
 // ledgerKey is wrapped twice: it works while the vault is locked (Device), and
@@ -57,7 +92,11 @@ var (
 	tombstoneName = store.Name{Kind: "destroyed", ID: "-"}
 )
 
-func (h *header) encode() ([]byte, error) { return json.Marshal(h, json.Deterministic(true)) }
+// encode returns the header as it is stored, always in the newest format.
+func (h *header) encode() ([]byte, error) {
+	h.Format = headerFormat
+	return json.Marshal(h, json.Deterministic(true))
+}
 
 // parseHeader reads the header of a stored value whose format byte is cut off.
 func parseHeader(b []byte) (*header, error) {
@@ -74,8 +113,68 @@ func parseHeader(b []byte) (*header, error) {
 	if err := json.Unmarshal(b, h, json.RejectUnknownMembers(true)); err != nil {
 		return nil, fmt.Errorf("vault header: %w", err)
 	}
-	if h.Format != headerFormat || len(h.Instance) != 16 || len(h.Slots) == 0 {
+	if h.Format < 1 || len(h.Instance) != 16 || len(h.Slots) == 0 {
 		return nil, fmt.Errorf("vault header: format %d with %d slots", h.Format, len(h.Slots))
 	}
-	return h, nil
+	if h.Format == 1 {
+		h.Lineage = h.Instance
+	}
+	return h, h.check()
+}
+
+// check returns an error unless every slot has what its kind needs.
+func (h *header) check() error {
+	if len(h.Lineage) != 16 {
+		return fmt.Errorf("vault header: lineage of %d bytes", len(h.Lineage))
+	}
+	for _, s := range h.Slots {
+		ok := s.Kind == KindDevice
+		if s.Sealed != nil {
+			ok = (s.Kind == KindPassphrase && s.Argon != nil && s.Argon.Check() == nil) || (s.Kind == KindPasskey && s.Passkey != nil)
+		}
+		if !ok {
+			return fmt.Errorf("vault header: slot %s of kind %s is not complete", s.ID, s.Kind)
+		}
+	}
+	return nil
+}
+
+// clone returns a copy whose slots may be changed.
+func (h *header) clone() *header {
+	c := *h
+	c.Slots = slices.Clone(h.Slots)
+	if h.Recovery != nil {
+		r := *h.Recovery
+		c.Recovery = &r
+	}
+	return &c
+}
+
+// find returns the first slot that matches, or nil.
+func (h *header) find(match func(*slot) bool) *slot {
+	if i := slices.IndexFunc(h.Slots, func(s slot) bool { return match(&s) }); i >= 0 {
+		return &h.Slots[i]
+	}
+	return nil
+}
+
+func (h *header) byID(id string) *slot { return h.find(func(s *slot) bool { return s.ID == id }) }
+
+func (h *header) byKind(kind string) *slot {
+	return h.find(func(s *slot) bool { return s.Kind == kind })
+}
+
+func (h *header) byCredential(id []byte) *slot {
+	return h.find(func(s *slot) bool { return s.Passkey != nil && bytes.Equal(s.Passkey.Credential, id) })
+}
+
+// relock says how the vault is locked after its slots have changed: not at all
+// while the device opens it, else as before as long as there is such a slot.
+func (h *header) relock() {
+	switch {
+	case h.byKind(KindDevice) != nil:
+		h.Lock = LockNone
+	case h.Lock == LockNone || h.byKind(h.Lock) == nil:
+		h.Lock = h.Slots[0].Kind
+	}
 }

@@ -73,7 +73,8 @@ const (
 )
 
 // KeyRecord is the immutable part of an application key. All of it but
-// Wrapped is the additional data under which the private key is wrapped.
+// Wrapped is the additional data under which the private key is wrapped. Wrapped is
+// deleted when the key is retired or revoked: what is left is a tombstone.
 type KeyRecord struct {
 	Format    int           `json:"format"`
 	KID       string        `json:"kid"`
@@ -90,6 +91,9 @@ type KeyMeta struct {
 	Label       string `json:"label"`
 	State       State  `json:"state"`
 	Predecessor string `json:"predecessor,omitzero"` // the kid that this key replaced
+	Successor   string `json:"successor,omitzero"`   // the kid that replaced this key
+	EndedAt     int64  `json:"endedAt,omitzero"`     // seconds; when it was retired or revoked
+	Reason      string `json:"reason,omitzero"`      // of revoking it, in the app's words
 }
 
 // KeyUse is what changes with every use, in a third record: 16 bytes, uses:u64 ‖
@@ -112,6 +116,7 @@ var (
 	ErrInactive  = errors.New("vault: the key is not active")
 	ErrKeyExists = errors.New("vault: the key exists already")
 	ErrManyKeys  = errors.New("vault: too many keys")
+	ErrRevoked   = errors.New("vault: the key is revoked already")
 )
 
 const keyFormat = 1
@@ -123,9 +128,11 @@ func useName(kid string) store.Name  { return store.Name{Kind: kindUse, ID: kid}
 var countsName = store.Name{Kind: kindCounts, ID: "-"}
 
 // counts is the record that says how many keys there ought to be, so that a
-// dropped one is noticed when keys are listed.
+// dropped one is noticed when keys are listed, and which state of the vault this is
+// for a backup: the epoch grows whenever an older one would bring back what has ended.
 type counts struct {
-	Keys int `json:"keys"`
+	Keys  int    `json:"keys"`
+	Epoch uint64 `json:"epoch,omitzero"`
 }
 
 // aad is the immutable metadata in its one encoding: the record without Wrapped.
@@ -172,6 +179,82 @@ func putNewKey(tx *ledger.Tx, key *Key, maxKeys int) error {
 		putJSON(tx, countsName, n))
 }
 
+// Rotate returns what has to be committed to put a new key of the same kind in the
+// place of an active one: the new key, and the Apply, which fills in the retired
+// one. ErrInactive if the old one is not active.
+func (v *Vault) Rotate(ctx context.Context, kid string, maxKeys int) (key, retired *Key, apply func(*ledger.Tx) error, err error) {
+	old, err := v.Key(ctx, kid)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if old.State != Active {
+		return nil, nil, nil, ErrInactive
+	}
+	key, put, err := v.NewKey(ctx, old.Purpose, old.Alg, old.Label, maxKeys)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	key.Predecessor = kid
+	return key, old, func(tx *ledger.Tx) error {
+		now, err := ReadKey(tx, kid)
+		if err != nil {
+			return err
+		}
+		if now.State != Active {
+			return ErrInactive
+		}
+		now.State, now.Successor = Retired, key.KID
+		if err := end(tx, now); err != nil {
+			return err
+		}
+		*old = *now
+		return put(tx)
+	}, nil
+}
+
+// Revoke returns the Apply that revokes a key, active or retired, and fills in the
+// tombstone. ErrRevoked if it is revoked.
+func Revoke(kid, reason string, tombstone *Key) func(*ledger.Tx) error {
+	return func(tx *ledger.Tx) error {
+		key, err := ReadKey(tx, kid)
+		if err != nil {
+			return err
+		}
+		if key.State == Revoked {
+			return ErrRevoked
+		}
+		key.State, key.Reason = Revoked, reason
+		if err := end(tx, key); err != nil {
+			return err
+		}
+		*tombstone = *key
+		return nil
+	}
+}
+
+// end deletes a key's private half, for good, and stores what it has become.
+func end(tx *ledger.Tx, key *Key) error {
+	key.Wrapped, key.EndedAt = nil, tx.Now()
+	n, err := readCounts(tx)
+	if err != nil {
+		return err
+	}
+	n.Epoch++
+	return errors.Join(
+		putJSON(tx, keyName(key.KID), key.KeyRecord),
+		putJSON(tx, metaName(key.KID), key.KeyMeta),
+		putJSON(tx, countsName, n))
+}
+
+// Key returns one key. ErrNoKey if there is none.
+func (v *Vault) Key(ctx context.Context, kid string) (key *Key, err error) {
+	err = v.Ledger.Read(ctx, func(tx *ledger.Tx) (err error) {
+		key, err = ReadKey(tx, kid)
+		return err
+	})
+	return key, err
+}
+
 // Use returns the Apply that counts one use of a key, and fails with
 // ErrInactive if the key may not be used any more.
 func Use(kid string) func(*ledger.Tx) error {
@@ -187,13 +270,17 @@ func Use(kid string) func(*ledger.Tx) error {
 		if err != nil {
 			return err
 		}
-		b := binary.BigEndian.AppendUint64(make([]byte, 0, useSize), use.Uses+1)
-		tx.Put(useName(kid), binary.BigEndian.AppendUint64(b, uint64(tx.Now())))
+		tx.Put(useName(kid), encodeUse(KeyUse{use.Uses + 1, tx.Now()}))
 		return nil
 	}
 }
 
 const useSize = 16
+
+func encodeUse(u KeyUse) []byte {
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, useSize), u.Uses)
+	return binary.BigEndian.AppendUint64(b, uint64(u.LastUsedAt))
+}
 
 func readUse(tx *ledger.Tx, kid string) (u KeyUse, err error) {
 	raw, err := tx.Get(useName(kid))
@@ -256,10 +343,15 @@ func ListKeys(tx *ledger.Tx, after string, limit int) (keys []*Key, more bool, e
 	return keys, len(kids) > limit, nil
 }
 
-// CountKeys returns how many keys the vault holds, whatever their state.
-func CountKeys(tx *ledger.Tx) (int, error) {
+// CountKeys returns how many keys the vault holds, whatever their state, and its
+// epoch. While it is locked the keys are counted by their names, and the epoch is 0.
+func (v *Vault) CountKeys(tx *ledger.Tx) (keys int, epoch uint64, err error) {
+	if v.Locked() {
+		kids, err := tx.Names(kindMeta)
+		return len(kids), 0, err
+	}
 	n, err := readCounts(tx)
-	return n.Keys, err
+	return n.Keys, n.Epoch, err
 }
 
 func readCounts(tx *ledger.Tx) (n counts, err error) {

@@ -2,7 +2,9 @@ package vault
 
 import (
 	"context"
-	"fmt"
+	"errors"
+	"maps"
+	"slices"
 
 	"github.com/kms-enclave/kms-enclave/keyengine"
 	"github.com/kms-enclave/kms-enclave/ledger"
@@ -12,13 +14,15 @@ import (
 // wrapping, done by the engine on opaque handles:
 //
 //	device handle (AES, in the store) ─unwraps─> device secret
-//	device secret + share ─HKDF─> device KEK ─unwraps─> vault key
 //	device secret + share ─HKDF─> ledger KEK ─unwraps─> ledger key
-//	vault key  ─HKDF─> one key per kind of record, the key that wraps application keys,
-//	                   and one that wraps the ledger key again
 //	ledger key ─HKDF─> the keys of root, log and uses, and the key that wraps the audit key
 //
-// The share is the salt of the two KEKs.
+//	a way in (see seal.go), or device secret + share ─HKDF─> device KEK ─unwraps─> vault key
+//	vault key  ─HKDF─> one key per kind of record, the key that wraps application keys,
+//	                   one that wraps the ledger key again, and one for a backup's contents
+//
+// The upper half works while the vault is locked: the log goes on. The share is
+// the salt of the two KEKs.
 const (
 	infoDeviceKEK = "kms-enclave/kek/device/v1"
 	infoLedgerKEK = "kms-enclave/kek/ledger/v1"
@@ -33,17 +37,21 @@ const (
 
 // Kinds of sealed records.
 const (
-	kindKey    = "key"    // immutable: the wrapped application key and what it is
-	kindMeta   = "meta"   // mutable: label, state
-	kindUse    = "use"    // mutable: how often and when last
-	kindCounts = "counts" // how many keys there are
+	kindKey      = "key"      // immutable: the wrapped application key and what it is
+	kindMeta     = "meta"     // mutable: label, state
+	kindUse      = "use"      // mutable: how often and when last
+	kindCounts   = "counts"   // how many keys there are, and the epoch
+	kindRecovery = "recovery" // what authenticates backups
 )
 
 var (
-	vaultKinds = []string{kindKey, kindMeta, kindCounts}
+	vaultKinds = []string{kindKey, kindMeta, kindCounts, kindRecovery}
 	// Counting a use must work with the ledger key alone, as the log does.
 	ledgerKinds = []string{ledger.KindRoot, ledger.KindLog, kindUse}
 )
+
+// ErrLocked: it takes a way in first.
+var ErrLocked = errors.New("vault: locked")
 
 // kek is what opens the device slot and the ledger key.
 type kek struct {
@@ -58,65 +66,82 @@ func deriveKEK(ctx context.Context, e keyengine.Engine, secret keyengine.SecretK
 	return k, err
 }
 
-// keyring holds an unlocked vault's keys. It is the ledger's Sealer.
+// keyring holds a vault's keys. It is the ledger's Sealer, and is never changed.
 type keyring struct {
 	engine  keyengine.Engine
 	byKind  map[string]keyengine.AEADKey
-	wrap    keyengine.AEADKey // of application keys
 	wrapAud keyengine.AEADKey // of the audit key
+
+	// Only while unlocked:
+	vaultKey keyengine.SecretKey
+	wrap     keyengine.AEADKey // of application keys
 }
 
-func newKeyring(ctx context.Context, e keyengine.Engine, vaultKey, ledgerKey keyengine.SecretKey) (*keyring, error) {
+// newKeyring returns the keys that work while the vault is locked.
+func newKeyring(ctx context.Context, e keyengine.Engine, ledgerKey keyengine.SecretKey) (*keyring, error) {
 	r := &keyring{engine: e, byKind: map[string]keyengine.AEADKey{}}
 	var err error
-	derive := func(from keyengine.SecretKey, info string) (key keyengine.AEADKey) {
-		if err == nil {
-			key, err = e.DeriveAEAD(ctx, from, nil, []byte(info))
-		}
-		return key
-	}
-	for _, kind := range vaultKinds {
-		r.byKind[kind] = derive(vaultKey, infoVaultKey+kind)
-	}
 	for _, kind := range ledgerKinds {
-		r.byKind[kind] = derive(ledgerKey, infoLedgerKey+kind)
+		if r.byKind[kind], err = e.DeriveAEAD(ctx, ledgerKey, nil, []byte(infoLedgerKey+kind)); err != nil {
+			return nil, err
+		}
 	}
-	r.wrap = derive(vaultKey, infoVaultKey+"wrap")
-	r.wrapAud = derive(ledgerKey, infoLedgerKey+"wrap-audit")
+	r.wrapAud, err = e.DeriveAEAD(ctx, ledgerKey, nil, []byte(infoLedgerKey+"wrap-audit"))
 	return r, err
 }
 
-// deriveLedgerWrap derives the key under which the vault key holds the ledger key.
-func deriveLedgerWrap(ctx context.Context, e keyengine.Engine, vaultKey keyengine.SecretKey) (keyengine.AEADKey, error) {
-	return e.DeriveAEAD(ctx, vaultKey, nil, []byte(infoVaultKey+"wrap-ledger"))
+// with returns the keyring of the same vault when it is unlocked, or when its vault
+// key has changed.
+func (r *keyring) with(ctx context.Context, vaultKey keyengine.SecretKey) (*keyring, error) {
+	full := *r
+	full.byKind, full.vaultKey = maps.Clone(r.byKind), vaultKey
+	for _, kind := range vaultKinds {
+		key, err := full.derive(ctx, kind)
+		if err != nil {
+			return nil, err
+		}
+		full.byKind[kind] = key
+	}
+	var err error
+	full.wrap, err = full.derive(ctx, "wrap")
+	return &full, err
 }
 
+// derive derives a key from the vault key, for what its info says.
+func (r *keyring) derive(ctx context.Context, what string) (keyengine.AEADKey, error) {
+	return r.engine.DeriveAEAD(ctx, r.vaultKey, nil, []byte(infoVaultKey+what))
+}
+
+func (r *keyring) locked() bool { return r.vaultKey == nil }
+
 // Sealed implements ledger.Sealer.
-func (r *keyring) Sealed(kind string) bool { return r.byKind[kind] != nil }
+func (r *keyring) Sealed(kind string) bool {
+	return slices.Contains(vaultKinds, kind) || slices.Contains(ledgerKinds, kind)
+}
 
 // Rewritten implements ledger.Sealer.
 func (r *keyring) Rewritten(kind string) bool { return kind == kindUse }
 
-// Seal implements ledger.Sealer.
+// Seal implements ledger.Sealer. ErrLocked if a record takes the vault key.
 func (r *keyring) Seal(ctx context.Context, items []ledger.Item) ([][]byte, error) {
 	ops := make([]keyengine.SealOp, len(items))
 	for i, it := range items {
 		key := r.byKind[it.Name.Kind]
 		if key == nil {
-			return nil, fmt.Errorf("vault: no key for %s records", it.Name.Kind)
+			return nil, ErrLocked
 		}
 		ops[i] = keyengine.SealOp{Key: key, Nonce: it.Nonce, AAD: it.AAD, Plaintext: it.Data}
 	}
 	return r.engine.Seal(ctx, ops...)
 }
 
-// Open implements ledger.Sealer.
+// Open implements ledger.Sealer. ErrLocked if a record takes the vault key.
 func (r *keyring) Open(ctx context.Context, items []ledger.Item) ([][]byte, error) {
 	ops := make([]keyengine.OpenOp, len(items))
 	for i, it := range items {
 		key := r.byKind[it.Name.Kind]
 		if key == nil {
-			return nil, fmt.Errorf("vault: no key for %s records", it.Name.Kind)
+			return nil, ErrLocked
 		}
 		ops[i] = keyengine.OpenOp{Key: key, AAD: it.AAD, Sealed: it.Data}
 	}

@@ -26,12 +26,10 @@ const (
 	PersistSession = "session" // in this worker's memory
 )
 
-// LockNone is the only lock of this release: the vault is open whenever it exists.
-const LockNone = "none"
-
 // States of a vault.
 const (
 	Absent   = "absent"
+	Locked   = "locked"
 	Unlocked = "unlocked"
 	Lost     = "lost"
 )
@@ -41,10 +39,6 @@ const (
 	LostStorage = "marker-without-vault" // one is remembered, by the app or by this tab, and the storage is empty
 	LostShare   = "share-missing"        // the vault is there, but not for this share
 )
-
-// writeTime bounds how long a vault takes to be written and read back, and how
-// long to be cleared away if that fails.
-const writeTime = 10 * time.Second
 
 // ManagerConfig is what a Manager works with.
 type ManagerConfig struct {
@@ -62,6 +56,7 @@ type Manager struct {
 	turn chan struct{} // of capacity 1; full while somebody is at work on what follows
 
 	open     *Vault
+	session  *Share // of the session vault that this worker has made, if it is the one that is meant
 	expected bool   // a device vault ought to be there: the app's marker, or this tab has seen it
 	seen     []byte // the instance of the device vault that this tab opened last
 }
@@ -91,25 +86,24 @@ func (m *Manager) unlock() { <-m.turn }
 
 // Report is what can be said about a vault without using it.
 type Report struct {
-	State       string // Absent, Unlocked or Lost
+	State       string // Absent, Locked, Unlocked or Lost
 	Reason      string // of Lost
 	Persistence string
 	Lock        string
-	CreatedAt   int64
+	Idle        int64 // seconds; 0 for LockNone
+	CreatedAt   int64 // seconds
 	Durability  store.Durability
 	Slots       []Slot
+	Recovery    bool
+	RecoveryAt  int64 // seconds
+	Lineage     string
+	Epoch       uint64 // 0 while locked
 	Keys        int
 	Entries     uint64
 }
 
-// Slot is one way in, without its secrets.
-type Slot struct {
-	ID, Kind, Label string
-	CreatedAt       int64
-}
-
-// Current returns the unlocked vault. ErrAbsent or a *LostError if there is
-// none, and what storage says if that fails.
+// Current returns the vault, locked or unlocked. ErrAbsent or a *LostError if there
+// is none, and what storage says if that fails.
 func (m *Manager) Current(ctx context.Context) (*Vault, error) {
 	if err := m.lock(ctx); err != nil {
 		return nil, err
@@ -134,7 +128,7 @@ func (m *Manager) current(ctx context.Context) (*Vault, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := open(ctx, m.cfg.Config, m.cfg.Device, m.cfg.ID, m.cfg.Share, h, encoded)
+	v, err := m.opening().open(ctx, h, encoded)
 	if err != nil {
 		return nil, err
 	}
@@ -142,25 +136,38 @@ func (m *Manager) current(ctx context.Context) (*Vault, error) {
 	return v, nil
 }
 
+// opening returns what it takes to open the vault that is meant now.
+func (m *Manager) opening() opening {
+	o := opening{cfg: m.cfg.Config, store: m.cfg.Device, id: m.cfg.ID, share: m.cfg.Share}
+	if m.session != nil {
+		o.store, o.share = m.cfg.Session, *m.session
+	}
+	return o
+}
+
 // keep remembers an opened vault. A device vault is not forgotten when it is
 // gone: until it has been destroyed, its absence is a loss.
 func (m *Manager) keep(v *Vault) {
+	if m.open != nil && m.open != v {
+		m.open.close()
+	}
 	m.open = v
 	if v.header.Persistence == PersistDevice {
 		m.expected, m.seen = true, v.header.Instance
 	}
 }
 
-// find reads the header of a device vault and decides between there, absent
+// find reads the header of a vault and decides between there, absent
 // and lost.
 func (m *Manager) find(ctx context.Context) (*header, []byte, error) {
 	root := store.Name{Kind: ledger.KindRoot, ID: "-"}
-	values, err := m.cfg.Device.Get(ctx, m.cfg.ID, headerName, root, tombstoneName)
+	o := m.opening()
+	values, err := o.store.Get(ctx, m.cfg.ID, headerName, root, tombstoneName)
 	switch {
 	case err != nil:
 		return nil, nil, err
 	case values[0] != nil:
-		return m.readHeader(values[0])
+		return readHeader(values[0], o.share)
 	case values[1] != nil:
 		return nil, nil, &ledger.IntegrityError{What: "vault header: missing"}
 	case !m.expected:
@@ -185,7 +192,7 @@ func (m *Manager) isTombstone(stored []byte) (bool, error) {
 	return subtle.ConstantTimeCompare(want, stored) == 1, err
 }
 
-func (m *Manager) readHeader(stored []byte) (*header, []byte, error) {
+func readHeader(stored []byte, share Share) (*header, []byte, error) {
 	encoded, err := ledger.DecodePlain(stored)
 	if err != nil {
 		return nil, nil, &ledger.IntegrityError{What: fmt.Sprintf("vault header (%v)", err)}
@@ -197,7 +204,7 @@ func (m *Manager) readHeader(stored []byte) (*header, []byte, error) {
 	if err != nil {
 		return nil, nil, &ledger.IntegrityError{What: err.Error()}
 	}
-	ours, err := shareID(m.cfg.Share)
+	ours, err := shareID(share)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -207,84 +214,73 @@ func (m *Manager) readHeader(stored []byte) (*header, []byte, error) {
 	return h, encoded, nil
 }
 
-// Create makes a vault with lock "none", and opens it from what was stored:
-// a nil error means that it was read back. first is its first log entry.
-//
-// Once it is being written, ctx no longer matters: there is a vault and a report
-// of it, or an error and no vault. Only storage that does not answer at all leaves
-// that open.
-func (m *Manager) Create(ctx context.Context, persistence string, first audit.Entry) (Report, error) {
+// Unlock opens the vault v with a way in that the user has opened, and logs it. v is
+// what Current returned; ErrReplaced of package ledger if it is not the vault any more.
+func (m *Manager) Unlock(ctx context.Context, v *Vault, way *Way, entry audit.Entry) error {
+	return m.replace(ctx, v, func() (*Vault, error) {
+		ring, err := v.ringBy(ctx, way)
+		if err != nil {
+			return nil, err
+		}
+		open, err := v.as(ctx, ring, v.header, v.encoded)
+		if err != nil {
+			return nil, err
+		}
+		if err := open.Ledger.Submit(ctx, ledger.Op{Reserved: true, Entry: entry}); err != nil {
+			open.close()
+			return nil, err
+		}
+		return open, nil
+	})
+}
+
+// Change changes the ways in of the vault v, and logs it.
+func (m *Manager) Change(ctx context.Context, v *Vault, c Change, entry audit.Entry) error {
+	return m.replace(ctx, v, func() (*Vault, error) { return v.change(ctx, c, entry) })
+}
+
+// replace puts another Vault in the place of v.
+func (m *Manager) replace(ctx context.Context, v *Vault, with func() (*Vault, error)) error {
 	if err := m.lock(ctx); err != nil {
-		return Report{}, err
+		return err
 	}
 	defer m.unlock()
-	switch _, err := m.current(ctx); {
-	case err == nil:
-		return Report{}, ErrExists
-	case persistence == PersistSession && errors.Is(err, store.ErrUnavailable) && !m.expected:
-		// A browser that stores nothing can still hold a vault in memory.
-	case !errors.Is(err, ErrAbsent):
-		return Report{}, err
+	if m.open != v {
+		return ledger.ErrReplaced
 	}
-	s, share := m.cfg.Device, m.cfg.Share
-	if persistence == PersistSession {
-		s = m.cfg.Session
-		if _, err := io.ReadFull(m.cfg.Rand, share[:]); err != nil {
-			return Report{}, err
-		}
-	}
-	n, err := build(ctx, m.cfg.Config, share, persistence)
-	if err != nil {
-		return Report{}, err
-	}
-	r, err := m.write(context.WithoutCancel(ctx), s, share, n, first)
-	if errors.Is(err, store.ErrConflict) {
-		return Report{}, ErrExists // another tab was first
+	next, err := with()
+	if ledger.IsOver(err) || errors.Is(err, ledger.ErrTimeout) {
+		m.drop() // whoever asks next looks again
 	}
 	if err != nil {
-		// What was not answered with success must not look like a vault.
-		err = errors.Join(err, m.clear(context.WithoutCancel(ctx), s, n))
+		return err
 	}
-	return r, err
+	m.keep(next)
+	return nil
 }
 
-// write stores a new vault and opens it from the store alone.
-func (m *Manager) write(ctx context.Context, s store.Store, share Share, n *newVault, first audit.Entry) (r Report, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, writeTime, ledger.ErrTimeout)
-	defer cancel()
-	if err := n.commit(ctx, m.cfg.Config, s, m.cfg.ID, first); err != nil {
-		return r, err
-	}
-	values, err := s.Get(ctx, m.cfg.ID, headerName)
-	if err != nil {
-		return r, err
-	}
-	encoded, err := ledger.DecodePlain(values[0])
-	if err != nil {
-		return r, fmt.Errorf("%w: the new vault does not read back", store.ErrUnavailable)
-	}
-	h, err := parseHeader(encoded)
-	if err != nil {
-		return r, err
-	}
-	v, err := open(ctx, m.cfg.Config, s, m.cfg.ID, share, h, encoded)
-	if err != nil {
-		return r, err
-	}
-	if r, err = v.report(ctx); err != nil {
-		v.close()
-		return r, err
-	}
-	m.keep(v)
-	return r, nil
-}
+// ErrNoLock: the vault has lock "none", so there is nothing to lock.
+var ErrNoLock = errors.New("vault: it has no lock")
 
-// clear removes what write may have stored, if it is still the vault there.
-func (m *Manager) clear(ctx context.Context, s store.Store, n *newVault) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, writeTime, ledger.ErrTimeout)
-	defer cancel()
-	err := ledger.Wipe(ctx, s, m.cfg.ID, store.Record{Name: headerName, Value: ledger.EncodePlain(n.encoded)})
-	if errors.Is(err, store.ErrConflict) {
+// Lock logs that the vault is locked, if it is unlocked, and drops every handle
+// that takes a way in. Whatever becomes of the log entry, it is locked then.
+func (m *Manager) Lock(ctx context.Context, entry audit.Entry) error {
+	if err := m.lock(ctx); err != nil {
+		return err
+	}
+	defer m.unlock()
+	v, err := m.current(ctx)
+	switch {
+	case err != nil:
+		return err
+	case v.Lock() == LockNone:
+		return ErrNoLock
+	case v.Locked():
+		return nil
+	}
+	err = v.Ledger.Submit(ctx, ledger.Op{Reserved: true, Entry: entry})
+	m.drop()
+	if ledger.IsOver(err) {
 		return nil
 	}
 	return err
@@ -297,20 +293,11 @@ func (m *Manager) Anchor(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	defer m.unlock()
-	s, _ := m.where()
-	values, err := s.Get(ctx, m.cfg.ID, headerName)
+	values, err := m.opening().store.Get(ctx, m.cfg.ID, headerName)
 	if err != nil {
 		return nil, err
 	}
 	return values[0], nil
-}
-
-// where returns the store of the vault that is meant now.
-func (m *Manager) where() (s store.Store, device bool) {
-	if m.open != nil && m.open.header.Persistence == PersistSession {
-		return m.cfg.Session, false
-	}
-	return m.cfg.Device, true
 }
 
 // Destroy removes the vault with this anchor and everything of it, whatever
@@ -324,7 +311,7 @@ func (m *Manager) Destroy(ctx context.Context, anchor []byte) error {
 		return err
 	}
 	defer m.unlock()
-	s, device := m.where()
+	s, device := m.opening().store, m.session == nil
 	var left []store.Record
 	if device && m.seen != nil {
 		stone, err := tombstone(m.cfg.Share, m.seen)
@@ -340,6 +327,7 @@ func (m *Manager) Destroy(ctx context.Context, anchor []byte) error {
 		return err
 	}
 	m.drop()
+	m.session = nil
 	if device {
 		m.expected, m.seen = false, nil
 	}
@@ -395,22 +383,21 @@ func (m *Manager) Report(ctx context.Context) (Report, error) {
 }
 
 func (v *Vault) report(ctx context.Context) (Report, error) {
-	var keys int
-	var entries uint64
+	r := Report{
+		State: Unlocked, Persistence: v.header.Persistence, Lock: v.header.Lock, CreatedAt: v.header.CreatedAt,
+		Durability: v.store.Durability(ctx), Slots: v.Slots(), Lineage: encodeID(v.header.Lineage),
+	}
+	if v.Locked() {
+		r.State = Locked
+	}
+	if r.Lock != LockNone {
+		r.Idle = v.header.Idle
+	}
+	r.Recovery, r.RecoveryAt = v.Recovery()
 	err := v.Ledger.Read(ctx, func(tx *ledger.Tx) (err error) {
-		entries = tx.Size()
-		keys, err = CountKeys(tx)
+		r.Entries = tx.Size()
+		r.Keys, r.Epoch, err = v.CountKeys(tx)
 		return err
 	})
-	if err != nil {
-		return Report{}, err
-	}
-	r := Report{
-		State: Unlocked, Persistence: v.header.Persistence, Lock: v.header.Lock,
-		CreatedAt: v.header.CreatedAt, Durability: v.store.Durability(ctx), Keys: keys, Entries: entries,
-	}
-	for _, s := range v.header.Slots {
-		r.Slots = append(r.Slots, Slot{s.ID, s.Kind, s.Label, s.CreatedAt})
-	}
-	return r, nil
+	return r, err
 }

@@ -1,11 +1,16 @@
 // Package vault is one user's keys for one (app origin, account).
 //
-// A [Vault] is unlocked: it holds handles, a ledger, and application keys
-// unwrapped on first use. A [Manager] knows whether there is one at all, makes
-// it, finds it lost, and destroys it. See keyring.go for the key hierarchy,
-// header.go and key.go for what is stored, and package ledger for how.
+// A [Vault] is one that lies in a store, locked or unlocked: locked it holds the
+// ledger's handles, unlocked the vault key's too, and application keys unwrapped on
+// first use. It is never changed from one to the other; whoever brings a way in
+// gets another Vault. A [Manager] knows whether there is one at all, makes it, opens
+// and locks it, finds it lost, and destroys it.
 //
-// This package must not know methods, requests, or a browser.
+// See keyring.go and seal.go for the key hierarchy, slots.go for the ways in,
+// header.go and key.go for what is stored, backup.go for what leaves in a backup, and
+// package ledger for how it is stored.
+//
+// This package must not know methods, requests, dialogs, or a browser.
 package vault
 
 import (
@@ -29,17 +34,44 @@ type Config struct {
 	Now    func() time.Time
 }
 
-// Vault is an unlocked vault.
+// Vault is a vault that lies in a store, locked or unlocked.
 type Vault struct {
-	cfg    Config
-	store  store.Store
-	header *header
-	ring   *keyring
-	Ledger *ledger.Ledger
+	opening
+	header  *header
+	encoded []byte // the header as it is stored
+	keks    kek
+	ring    *keyring
+	Ledger  *ledger.Ledger
 
 	mu      sync.Mutex
 	signers map[string]*Signer // by kid
 	audit   keyengine.PrivateKey
+}
+
+// Locked reports whether it takes a way in first.
+func (v *Vault) Locked() bool { return v.ring.locked() }
+
+// Lock returns how the vault is locked: LockNone, KindPassphrase or KindPasskey.
+func (v *Vault) Lock() string { return v.header.Lock }
+
+// Idle returns after how long without use the vault ought to be locked.
+func (v *Vault) Idle() time.Duration { return time.Duration(v.header.Idle) * time.Second }
+
+// Slots returns the ways in.
+func (v *Vault) Slots() []Slot {
+	var slots []Slot
+	for i := range v.header.Slots {
+		slots = append(slots, v.header.Slots[i].show())
+	}
+	return slots
+}
+
+// Recovery reports whether there is a recovery phrase, and since when, in seconds.
+func (v *Vault) Recovery() (enabled bool, createdAt int64) {
+	if r := v.header.Recovery; r != nil {
+		return true, r.CreatedAt
+	}
+	return false, 0
 }
 
 // Signer is a key ready for use: its immutable record and its handle. That it
@@ -61,13 +93,12 @@ func (v *Vault) Signer(ctx context.Context, kid string) (*Signer, error) {
 	if s != nil {
 		return s, nil
 	}
-	var key *Key
-	err := v.Ledger.Read(ctx, func(tx *ledger.Tx) (err error) {
-		key, err = ReadKey(tx, kid)
-		return err
-	})
+	key, err := v.Key(ctx, kid)
 	if err != nil {
 		return nil, err
+	}
+	if len(key.Wrapped) == 0 {
+		return nil, ErrInactive
 	}
 	if s, err = v.unwrap(ctx, key.KeyRecord); err != nil {
 		return nil, err
@@ -82,6 +113,13 @@ func (v *Vault) Signer(ctx context.Context, kid string) (*Signer, error) {
 	}
 	v.signers[kid] = s
 	return s, nil
+}
+
+// Drop forgets a key's handle: it has ended.
+func (v *Vault) Drop(kid string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.signers, kid)
 }
 
 func (v *Vault) unwrap(ctx context.Context, record KeyRecord) (*Signer, error) {
@@ -141,152 +179,6 @@ func (v *Vault) close() {
 	defer v.mu.Unlock()
 	clear(v.signers)
 	v.audit = nil
-}
-
-// newVault is a vault before it is stored.
-type newVault struct {
-	encoded []byte // the header
-	ring    *keyring
-	handle  any
-}
-
-// build makes the keys of a new vault. Nothing is stored.
-func build(ctx context.Context, cfg Config, share Share, persistence string) (*newVault, error) {
-	b := &builder{ctx: ctx, cfg: cfg, share: share}
-	h, ring, handle := b.build(persistence)
-	encoded := do(b, h.encode)
-	return &newVault{encoded, ring, handle}, b.err
-}
-
-// commit stores the first state, in place of the tombstone of an earlier vault.
-func (n *newVault) commit(ctx context.Context, cfg Config, s store.Store, id string, first audit.Entry) error {
-	anchor := store.Record{Name: headerName, Value: n.encoded}
-	l, err := ledger.Create(ctx, ledger.Config{
-		Store: s, Sealer: n.ring, Vault: id, Rand: cfg.Rand, Now: cfg.Now, Anchor: anchor,
-	}, []store.Record{anchor, {Name: tombstoneName}}, []store.Handle{{Name: deviceName, Value: n.handle}}, first)
-	if err != nil {
-		return err
-	}
-	l.Close()
-	return nil
-}
-
-// builder makes a new vault's keys; the first error stops it.
-type builder struct {
-	ctx   context.Context
-	cfg   Config
-	share Share
-	err   error
-}
-
-func (b *builder) build(persistence string) (h *header, ring *keyring, handle any) {
-	e := b.cfg.Engine
-	now := b.cfg.Now().Unix()
-	h = &header{Format: headerFormat, Instance: b.random(16), CreatedAt: now, Persistence: persistence, Lock: LockNone}
-	h.ShareID = do(b, func() ([]byte, error) { return shareID(b.share) })
-	device := do(b, func() (keyengine.AEADKey, error) { return e.GenerateDeviceKey(b.ctx) })
-	handle = do(b, func() (any, error) { return e.Export(device) })
-
-	h.Device = b.secret(keyengine.Target{Key: device, AAD: label(aadDevice, h.Instance)})[0]
-	secret := b.unwrapSecret(h.Device, keyengine.Target{Key: device, AAD: label(aadDevice, h.Instance)})
-	keks := do(b, func() (kek, error) { return deriveKEK(b.ctx, e, secret, b.share) })
-
-	vaultTarget := keyengine.Target{Key: keks.device, AAD: label(aadVault, h.Instance)}
-	h.Slots = []slot{{ID: encodeID(b.random(16)), Kind: "device", Label: "This browser", CreatedAt: now, VaultKey: b.secret(vaultTarget)[0]}}
-	vaultKey := b.unwrapSecret(h.Slots[0].VaultKey, vaultTarget)
-
-	ledgerWrap := do(b, func() (keyengine.AEADKey, error) { return deriveLedgerWrap(b.ctx, e, vaultKey) })
-	ledgerTarget := keyengine.Target{Key: keks.ledger, AAD: label(aadLedger, h.Instance)}
-	wrapped := b.secret(ledgerTarget, keyengine.Target{Key: ledgerWrap, AAD: label(aadLedger, h.Instance)})
-	h.LedgerKey = ledgerKey{Device: wrapped[0], Vault: wrapped[1]}
-	ledgerSecret := b.unwrapSecret(wrapped[0], ledgerTarget)
-
-	ring = do(b, func() (*keyring, error) { return newKeyring(b.ctx, e, vaultKey, ledgerSecret) })
-	generated := do(b, func() (keyengine.Generated, error) {
-		return e.GenerateKey(b.ctx, keyengine.EdDSA, ring.wrapAud, func([]byte) []byte { return label(aadAudit, h.Instance) })
-	})
-	h.AuditKey = auditKey{Public: generated.Public, Wrapped: generated.Wrapped}
-	return h, ring, handle
-}
-
-// do runs f unless an earlier step failed.
-func do[T any](b *builder, f func() (T, error)) (v T) {
-	if b.err == nil {
-		v, b.err = f()
-	}
-	return v
-}
-
-func (b *builder) random(n int) []byte {
-	return do(b, func() ([]byte, error) {
-		r := make([]byte, n)
-		_, err := io.ReadFull(b.cfg.Rand, r)
-		return r, err
-	})
-}
-
-// secret returns a new secret wrapped under each target.
-func (b *builder) secret(targets ...keyengine.Target) [][]byte {
-	wrapped := do(b, func() ([][]byte, error) { return b.cfg.Engine.GenerateSecrets(b.ctx, targets...) })
-	if b.err != nil {
-		return make([][]byte, len(targets))
-	}
-	return wrapped
-}
-
-func (b *builder) unwrapSecret(wrapped []byte, under keyengine.Target) keyengine.SecretKey {
-	return do(b, func() (keyengine.SecretKey, error) { return b.cfg.Engine.UnwrapSecret(b.ctx, wrapped, under) })
-}
-
-// open opens a vault with lock "none": device handle, share, slot, ledger.
-func open(ctx context.Context, cfg Config, s store.Store, id string, share Share, h *header, encoded []byte) (*Vault, error) {
-	stored, err := s.Handle(ctx, id, deviceName)
-	if err != nil {
-		return nil, err
-	}
-	if stored == nil {
-		return nil, &ledger.IntegrityError{What: "device handle: missing"}
-	}
-	device, err := cfg.Engine.Import(stored)
-	if err != nil {
-		return nil, &ledger.IntegrityError{What: "device handle (" + err.Error() + ")"}
-	}
-	vaultKey, ledgerSecret, err := openSlot(ctx, cfg.Engine, device, share, h)
-	if errors.Is(err, keyengine.ErrOpen) {
-		return nil, &ledger.IntegrityError{What: "device slot"}
-	}
-	if err != nil {
-		return nil, err
-	}
-	ring, err := newKeyring(ctx, cfg.Engine, vaultKey, ledgerSecret)
-	if err != nil {
-		return nil, err
-	}
-	l, err := ledger.Open(ctx, ledger.Config{
-		Store: s, Sealer: ring, Vault: id, Rand: cfg.Rand, Now: cfg.Now,
-		Anchor: store.Record{Name: headerName, Value: encoded},
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &Vault{cfg: cfg, store: s, header: h, ring: ring, Ledger: l, signers: map[string]*Signer{}}, nil
-}
-
-func openSlot(ctx context.Context, e keyengine.Engine, device keyengine.AEADKey, share Share, h *header) (vaultKey, ledgerKey keyengine.SecretKey, err error) {
-	secret, err := e.UnwrapSecret(ctx, h.Device, keyengine.Target{Key: device, AAD: label(aadDevice, h.Instance)})
-	if err != nil {
-		return nil, nil, err
-	}
-	keks, err := deriveKEK(ctx, e, secret, share)
-	if err != nil {
-		return nil, nil, err
-	}
-	vaultKey, err = e.UnwrapSecret(ctx, h.Slots[0].VaultKey, keyengine.Target{Key: keks.device, AAD: label(aadVault, h.Instance)})
-	if err != nil {
-		return nil, nil, err
-	}
-	ledgerKey, err = e.UnwrapSecret(ctx, h.LedgerKey.Device, keyengine.Target{Key: keks.ledger, AAD: label(aadLedger, h.Instance)})
-	return vaultKey, ledgerKey, err
 }
 
 func encodeID(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }

@@ -151,7 +151,7 @@ func methods() []byte {
 		" * @type {Readonly<Record<keyof import(\"./types.d.ts\").Methods, { repeatable: boolean, dialog: boolean }>>}\n */\n")
 	b.WriteString("export const METHODS = Object.freeze({\n")
 	for _, r := range enclave.Policy {
-		fmt.Fprintf(&b, "  %q: { repeatable: %t, dialog: %t },\n", r.Method, r.Repeatable, r.Fresh || r.Confirm)
+		fmt.Fprintf(&b, "  %q: { repeatable: %t, dialog: %t },\n", r.Method, r.Repeatable, r.Asks())
 	}
 	b.WriteString("});\n")
 	return []byte(b.String())

@@ -1,0 +1,109 @@
+package enclave
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/kms-enclave/kms-enclave/audit"
+	"github.com/kms-enclave/kms-enclave/vault"
+)
+
+// idle locks the vault when nobody has used it for a while. The timer may sleep
+// with the machine, so the time of day is asked, too, before the vault is used again.
+type idle struct {
+	lock func()
+
+	mu    sync.Mutex
+	after time.Duration // 0: nothing is to be locked
+	used  time.Time
+	timer *time.Timer
+}
+
+// start begins to watch an unlocked vault.
+func (i *idle) start(now time.Time, after time.Duration) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.halt()
+	if i.after = after; after > 0 {
+		i.used = now
+		i.timer = time.AfterFunc(after, i.ring)
+	}
+}
+
+func (i *idle) stop() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.halt()
+}
+
+func (i *idle) halt() {
+	i.after = 0
+	if i.timer != nil {
+		i.timer.Stop()
+		i.timer = nil
+	}
+}
+
+// touch says that the vault is used. The timer is not set anew each time: when it
+// rings, it looks.
+func (i *idle) touch(now time.Time) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.used = now
+}
+
+// over reports whether the vault ought to have been locked by now.
+func (i *idle) over(now time.Time) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.after > 0 && now.Sub(i.used) >= i.after
+}
+
+func (i *idle) ring() {
+	i.mu.Lock()
+	left := i.after - time.Since(i.used)
+	if i.after > 0 && left > 0 {
+		i.timer.Reset(left)
+	}
+	due := i.after > 0 && left <= 0
+	i.mu.Unlock()
+	if due {
+		i.lock()
+	}
+}
+
+// lockedEvent is the data of the event "locked".
+type lockedEvent struct {
+	State  string `json:"state"`           // what the vault is now: "locked" or "absent"
+	Reason string `json:"reason,omitzero"` // "asked", "idle", "start" or "destroyed"
+}
+
+// lockIdle locks the vault because nobody has used it.
+func (e *Enclave) lockIdle() {
+	ctx, cancel := e.deadlines.WithTimeout(e.ctx, machineTime, errTimeout)
+	defer cancel()
+	_ = e.lockVault(ctx, "idle") // it is locked, whatever the log says
+}
+
+// lockVault locks the vault, and says so to the app.
+func (e *Enclave) lockVault(ctx context.Context, why string) error {
+	e.idle.stop()
+	err := e.vaults.Lock(ctx, audit.Entry{
+		Method: "vault.lock", Origin: e.cfg.Origin, Outcome: "ok", Details: map[string]string{"why": why},
+	})
+	if !errors.Is(err, vault.ErrNoLock) && !errors.Is(err, vault.ErrAbsent) {
+		e.notify("locked", lockedEvent{State: vault.Locked, Reason: why})
+	}
+	return err
+}
+
+// opened says that the vault is unlocked now, and begins to watch it.
+func (e *Enclave) opened(ctx context.Context) {
+	if v, err := e.vaults.Current(ctx); err == nil && v.Lock() != vault.LockNone {
+		e.idle.start(e.cfg.Now(), v.Idle())
+	} else {
+		e.idle.stop()
+	}
+}

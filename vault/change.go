@@ -1,0 +1,245 @@
+package vault
+
+import (
+	"context"
+	"encoding/json/v2"
+	"errors"
+	"slices"
+
+	"github.com/kms-enclave/kms-enclave/audit"
+	"github.com/kms-enclave/kms-enclave/keyengine"
+	"github.com/kms-enclave/kms-enclave/ledger"
+	"github.com/kms-enclave/kms-enclave/store"
+)
+
+// Change is a change of the ways in. Removing one, or putting another secret in
+// the place of one, makes a new vault key: whoever kept what a slot held, and its
+// secret, must not open what is stored from then on. What they copied before, they
+// have; that takes new application keys.
+type Change struct {
+	Way    *Way     // that the user has opened for this
+	Add    *NewSlot //
+	Remove string   // id of a slot; with Add, its successor
+	Phrase *Phrase  // a recovery phrase, in place of the one before if there was one
+	// Same: Add opens with the secret that the removed slot had, so the vault key stays.
+	Same bool
+}
+
+// renews reports whether the vault key changes.
+func (c *Change) renews(h *header) bool {
+	return (c.Remove != "" && !c.Same) || (c.Phrase != nil && h.Recovery != nil)
+}
+
+// apply returns the header with the change, without the wrapped vault keys that are new.
+func (c *Change) apply(b *builder, h *header) (*header, error) {
+	next := h.clone()
+	var gone *slot
+	if c.Remove != "" {
+		at := slices.IndexFunc(next.Slots, func(s slot) bool { return s.ID == c.Remove })
+		switch {
+		case at < 0:
+			return nil, ErrNoSlot
+		case len(next.Slots) == 1 && c.Add == nil:
+			return nil, ErrLastSlot
+		}
+		gone = &h.Slots[at]
+		next.Slots = slices.Delete(next.Slots, at, at+1)
+	}
+	if c.Add != nil {
+		if err := next.admits(&c.Add.slot); err != nil {
+			return nil, err
+		}
+		next.Slots = append(next.Slots, b.addressed(*c.Add))
+		if added := &next.Slots[len(next.Slots)-1]; gone != nil && gone.Kind == added.Kind {
+			added.ID, added.Label = gone.ID, gone.Label
+		}
+	}
+	if c.Phrase != nil {
+		next.Recovery = c.Phrase.seal(b.cfg.Now().Unix())
+	}
+	next.relock()
+	return next, b.err
+}
+
+// admits returns an error unless one more slot may be added.
+func (h *header) admits(s *slot) error {
+	switch {
+	case len(h.Slots) >= MaxSlots:
+		return ErrManySlots
+	case s.Kind != KindPasskey && h.byKind(s.Kind) != nil,
+		s.Passkey != nil && h.byCredential(s.Passkey.Credential) != nil:
+		return ErrSlotExists
+	}
+	return nil
+}
+
+// change commits a change with its leaf, and returns the vault as it is then. The
+// vault that it is called on is of no further use if it succeeds.
+func (v *Vault) change(ctx context.Context, c Change, entry audit.Entry) (*Vault, error) {
+	if v.Locked() {
+		return nil, ErrLocked
+	}
+	b := &builder{ctx: ctx, cfg: v.cfg, share: v.share}
+	next, err := c.apply(b, v.header)
+	if err != nil {
+		return nil, err
+	}
+	ring := v.ring
+	if c.renews(v.header) {
+		ring = b.renew(v, next)
+	} else {
+		b.extend(v, next, c)
+	}
+	encoded := do(b, next.encode)
+	if b.err != nil {
+		return nil, b.err
+	}
+	anchor := store.Record{Name: headerName, Value: encoded}
+	err = v.Ledger.Submit(ctx, ledger.Op{
+		Entry: entry, Renew: &ledger.Renewal{Sealer: ring, Anchor: anchor},
+		Apply: func(tx *ledger.Tx) error {
+			tx.Put(headerName, encoded)
+			if ring != v.ring {
+				if err := v.rewrap(tx, ring); err != nil {
+					return err
+				}
+			}
+			if c.Phrase != nil {
+				return putJSON(tx, recoveryName, recoveryRecord{MAC: c.Phrase.mac})
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v.as(ctx, ring, next, encoded)
+}
+
+// renew makes a new vault key, wraps it for every way in, and wraps the ledger key
+// under it.
+func (b *builder) renew(v *Vault, next *header) *keyring {
+	vaultKey := b.vaultKey(next, v.keks)
+	wrap := b.ledgerWrap(next, vaultKey)
+	next.LedgerKey.Vault = do(b, func() ([]byte, error) {
+		wrapped, err := b.cfg.Engine.RewrapSecret(b.ctx, next.LedgerKey.Device, v.ledgerTarget(), wrap)
+		if err != nil {
+			return nil, err
+		}
+		return wrapped[0], nil
+	})
+	return do(b, func() (*keyring, error) { return v.ring.with(b.ctx, vaultKey) })
+}
+
+// extend wraps the vault key for what is new.
+func (b *builder) extend(v *Vault, next *header, c Change) {
+	var targets []keyengine.Target
+	var places []*[]byte
+	if c.Add != nil {
+		s := &next.Slots[len(next.Slots)-1]
+		targets, places = append(targets, b.target(next, s, v.keks)), append(places, &s.VaultKey)
+	}
+	if c.Phrase != nil {
+		targets = append(targets, b.sealTo(next, &next.Recovery.recipient))
+		places = append(places, &next.Recovery.VaultKey)
+	}
+	wrapped := do(b, func() ([][]byte, error) {
+		if c.Way == nil {
+			return nil, ErrWrongSecret
+		}
+		return b.cfg.Engine.RewrapSecret(b.ctx, c.Way.sealed, c.Way.under, targets...)
+	})
+	for i, w := range wrapped {
+		*places[i] = w
+	}
+}
+
+// rewrap puts every record that the vault key seals anew, and wraps every
+// application key under the new one.
+func (v *Vault) rewrap(tx *ledger.Tx, ring *keyring) error {
+	n, err := readCounts(tx)
+	if err != nil {
+		return err
+	}
+	keys, err := v.rewrappedKeys(tx, ring)
+	if err != nil {
+		return err
+	}
+	metas, err := tx.All(kindMeta)
+	if err != nil {
+		return err
+	}
+	if len(keys) != n.Keys || len(metas) != n.Keys {
+		return &ledger.IntegrityError{What: "list of keys: one is missing"}
+	}
+	others, err := tx.All(kindRecovery)
+	if err != nil {
+		return err
+	}
+	for _, r := range slices.Concat(keys, metas, others) {
+		tx.Put(r.Name, r.Value)
+	}
+	n.Epoch++
+	return putJSON(tx, countsName, n)
+}
+
+// rewrappedKeys returns every key record with its private half under the new key.
+func (v *Vault) rewrappedKeys(tx *ledger.Tx, ring *keyring) ([]store.Record, error) {
+	stored, err := tx.All(kindKey)
+	if err != nil {
+		return nil, err
+	}
+	records := make([]KeyRecord, len(stored))
+	for i, r := range stored {
+		if err := unmarshal(r.Value, r.Name, &records[i]); err != nil {
+			return nil, err
+		}
+	}
+	if err := rewrapKeys(tx.Context(), v.cfg.Engine, records, v.ring.wrap, ring.wrap); err != nil {
+		return nil, err
+	}
+	for i := range records {
+		if stored[i].Value, err = json.Marshal(records[i], json.Deterministic(true)); err != nil {
+			return nil, err
+		}
+	}
+	return stored, nil
+}
+
+// rewrapKeys wraps the private halves of keys anew; those that have ended have none.
+func rewrapKeys(ctx context.Context, e keyengine.Engine, records []KeyRecord, from, to keyengine.AEADKey) error {
+	var ops []keyengine.RewrapOp
+	var places []int
+	for i, k := range records {
+		if len(k.Wrapped) == 0 {
+			continue
+		}
+		aad, err := k.aad()
+		if err != nil {
+			return err
+		}
+		ops = append(ops, keyengine.RewrapOp{
+			Alg: k.Alg, Wrapped: k.Wrapped,
+			From: keyengine.Target{Key: from, AAD: aad}, To: keyengine.Target{Key: to, AAD: aad},
+		})
+		places = append(places, i)
+	}
+	wrapped, err := e.RewrapKeys(ctx, ops...)
+	if failed, ok := errors.AsType[*keyengine.OpenError](err); ok {
+		return &ledger.IntegrityError{What: "key record " + records[places[failed.Index]].KID}
+	}
+	if err != nil {
+		return err
+	}
+	for i, w := range wrapped {
+		records[places[i]].Wrapped = w
+	}
+	return nil
+}
+
+// recoveryRecord is what a vault keeps of its recovery phrase, beside the header's part.
+type recoveryRecord struct {
+	MAC []byte `json:"mac"` // authenticates backups, 32 bytes
+}
+
+var recoveryName = store.Name{Kind: kindRecovery, ID: "-"}
