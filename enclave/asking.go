@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/kms-enclave/kms-enclave/api"
@@ -228,7 +227,7 @@ func (c *call) newPassphrase(label, what string) (n vault.NewSlot, err error) {
 		}
 		c.progress("encrypting")
 		cfg := c.vaultConfig()
-		return cfg.PassphraseSlot(label, answer.Text, c.calibrated())
+		return cfg.PassphraseSlot(label, answer.Text, c.cfg.Strength.New())
 	}
 }
 
@@ -246,25 +245,6 @@ func passphraseProblem(text string) *prompt.Problem {
 		return &prompt.Problem{Code: prompt.LongPassphrase, Number: passphrase.MaxBytes}
 	}
 	return &prompt.Problem{Code: prompt.OddPassphrase}
-}
-
-// calibrated returns what a new passphrase costs on this machine. It is measured once.
-func (e *Enclave) calibrated() passphrase.Params {
-	e.mu.Lock()
-	known := e.strength
-	e.mu.Unlock()
-	if known != nil {
-		return *known
-	}
-	p := passphrase.Calibrate(func(floor passphrase.Params) time.Duration {
-		began := time.Now()
-		_, _ = passphrase.Derive("", make([]byte, 16), floor) // the parameters are the floor's own
-		return time.Since(began)
-	})
-	e.mu.Lock()
-	e.strength = &p
-	e.mu.Unlock()
-	return p
 }
 
 func (c *call) newPasskey(label, what string) (n vault.NewSlot, err error) {

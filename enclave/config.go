@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/kms-enclave/kms-enclave/keyengine"
+	"github.com/kms-enclave/kms-enclave/passphrase"
 	"github.com/kms-enclave/kms-enclave/prompt"
 	"github.com/kms-enclave/kms-enclave/store"
 )
@@ -23,6 +24,7 @@ type Config struct {
 	Device   store.Store // for vaults with persistence "device"
 	Session  store.Store // for vaults with persistence "session"
 	Prompter prompt.Prompter
+	Strength passphrase.Strength
 	Now      func() time.Time
 	Rand     io.Reader
 	Release  Release

@@ -18,7 +18,6 @@ import (
 	"github.com/kms-enclave/kms-enclave/audit"
 	"github.com/kms-enclave/kms-enclave/internal/deadline"
 	"github.com/kms-enclave/kms-enclave/ledger"
-	"github.com/kms-enclave/kms-enclave/passphrase"
 	"github.com/kms-enclave/kms-enclave/prompt"
 	"github.com/kms-enclave/kms-enclave/store"
 	"github.com/kms-enclave/kms-enclave/vault"
@@ -52,9 +51,8 @@ type Enclave struct {
 
 	idle idle
 
-	mu       sync.Mutex
-	pending  map[int64]context.CancelCauseFunc
-	strength *passphrase.Params // calibrated; nil until a passphrase is set
+	mu      sync.Mutex
+	pending map[int64]context.CancelCauseFunc
 }
 
 // New returns an enclave that serves. It starts to open the vault at once, so

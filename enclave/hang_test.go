@@ -13,6 +13,7 @@ import (
 
 	"github.com/kms-enclave/kms-enclave/enclave"
 	"github.com/kms-enclave/kms-enclave/keyengine/native"
+	"github.com/kms-enclave/kms-enclave/passphrase"
 	"github.com/kms-enclave/kms-enclave/prompt/prompttest"
 	"github.com/kms-enclave/kms-enclave/store"
 	"github.com/kms-enclave/kms-enclave/store/memstore"
@@ -32,7 +33,7 @@ func TestSilentStorage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := enclave.New(t.Context(), enclave.Config{
 			Engine: native.New(rand.Reader), Device: silent{memstore.New()}, Session: memstore.New(),
-			Prompter: &prompttest.User{}, Now: time.Now, Rand: rand.Reader,
+			Prompter: &prompttest.User{}, Strength: passphrase.Fixed(passphrase.Floor), Now: time.Now, Rand: rand.Reader,
 			Origin: "https://app.example", Account: "alice", Notify: func([]byte) {},
 		})
 		start := time.Now()

@@ -163,7 +163,8 @@ func (c *call) afterUnlock(way *vault.Way, took time.Duration, text string) (err
 	if way.Slot.ID == "" {
 		return c.replaceForgotten(way, old)
 	}
-	params, weak := c.vault.Stronger(took)
+	has, _ := c.vault.Strength()
+	params, weak := c.cfg.Strength.Raised(has, took)
 	if way.Slot.Kind != vault.KindPassphrase || !weak {
 		return nil
 	}

@@ -13,7 +13,19 @@ import (
 
 func destroy(t *testing.T, g *prompt.Gate) error {
 	t.Helper()
-	return g.Destroy(t.Context(), prompt.Destroy{Origin: "https://app.example"})
+	return ask(t.Context(), g)
+}
+
+// ask opens a dialog, asks one question, and closes it with what came of that.
+func ask(ctx context.Context, g *prompt.Gate) error {
+	d, err := g.Open(ctx)
+	if err != nil {
+		return err
+	}
+	outcome := errors.New("the screen is broken")
+	defer func() { d.Close(outcome) }()
+	_, outcome = d.Ask(ctx, prompt.Confirm{Action: "vault.destroy"})
+	return outcome
 }
 
 func want(t *testing.T, got, want error) {
@@ -48,7 +60,7 @@ func TestCallOff(t *testing.T) {
 		cause := errors.New("called off")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(time.Second, func() { cancel(cause) })
-		want(t, gate.Destroy(ctx, prompt.Destroy{}), cause)
+		want(t, ask(ctx, gate), cause)
 	})
 }
 
@@ -78,7 +90,7 @@ func TestEveryDialogWithoutAYesCounts(t *testing.T) {
 		for range 100 {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			time.AfterFunc(150*time.Millisecond, func() { cancel(off) })
-			if err := gate.Destroy(ctx, prompt.Destroy{}); !errors.Is(err, off) && !errors.Is(err, prompt.ErrBackoff) {
+			if err := ask(ctx, gate); !errors.Is(err, off) && !errors.Is(err, prompt.ErrBackoff) {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Second)
@@ -92,7 +104,11 @@ func TestEveryDialogWithoutAYesCounts(t *testing.T) {
 
 type brokenScreen struct{}
 
-func (brokenScreen) Destroy(context.Context, prompt.Destroy) error { panic("broken") }
+func (brokenScreen) Open(context.Context) (prompt.Dialog, error) { return brokenScreen{}, nil }
+
+func (brokenScreen) Ask(context.Context, prompt.Screen) (prompt.Answer, error) { panic("broken") }
+func (brokenScreen) Progress(prompt.Progress)                                  {}
+func (brokenScreen) Close(error)                                               {}
 
 func TestBrokenScreen(t *testing.T) {
 	gate := prompt.NewGate(brokenScreen{})
@@ -118,5 +134,51 @@ func TestConfirmationStartsTheCountAnew(t *testing.T) {
 		want(t, destroy(t, gate), prompt.ErrCancelled)
 		want(t, destroy(t, gate), prompt.ErrCancelled)
 		want(t, destroy(t, gate), prompt.ErrBackoff)
+	})
+}
+
+// A dialog that only shows something is neither a yes nor a no, unless the user
+// closes it at once.
+func TestClosedDialogs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := prompt.NewGate(&prompttest.User{Willing: true})
+		show := func(reads time.Duration) error {
+			d, err := gate.Open(t.Context())
+			if err != nil {
+				return err
+			}
+			_, _ = d.Ask(t.Context(), prompt.Activity{})
+			time.Sleep(reads)
+			d.Close(prompt.ErrClosed)
+			return nil
+		}
+		for range 5 {
+			want(t, show(10*time.Second), nil)
+		}
+		want(t, show(time.Second), nil)
+		want(t, show(10*time.Second), nil)
+		want(t, show(time.Second), nil)
+		want(t, show(time.Second), prompt.ErrBackoff)
+	})
+}
+
+// All screens of a dialog together have the time of one.
+func TestOneTimeForAllScreens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		user := &prompttest.User{Willing: true}
+		gate := prompt.NewGate(user)
+		d, err := gate.Open(t.Context())
+		want(t, err, nil)
+		_, err = d.Ask(t.Context(), prompt.Unlock{})
+		want(t, err, nil)
+		time.Sleep(prompt.Timeout - time.Second)
+		user.Hesitate()
+		began := time.Now()
+		_, err = d.Ask(t.Context(), prompt.Unlock{})
+		want(t, err, prompt.ErrExpired)
+		if got := time.Since(began); got != time.Second {
+			t.Errorf("expired after %v", got)
+		}
+		d.Close(err)
 	})
 }

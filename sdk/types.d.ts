@@ -90,6 +90,8 @@ export interface Slot {
 /** Recovery says whether a recovery phrase exists. */
 export interface Recovery {
   enabled: boolean;
+  /** seconds */
+  createdAt?: number;
 }
 
 /** Counts are how many of each thing a vault holds. */
@@ -99,27 +101,80 @@ export interface Counts {
   entries: number;
 }
 
-/** Status is the result of vault.status and vault.create. */
+/** Lineage names a vault through moves and restores. The SDK keeps the last one it saw and presents it again, so that an older backup file does not pass for the newest. */
+export interface Lineage {
+  /** 16 random bytes, base64url; the same in a restored vault (max=22) */
+  vault: string;
+  /** grows when a key is rotated or revoked, or the vault key changes; 0 while locked */
+  epoch: number;
+}
+
+/** Status is the result of vault.status and of what changes a vault as a whole. */
 export interface Status {
   state: "absent" | "locked" | "unlocked" | "lost";
   /** absent while there is no vault */
   persistence?: "device" | "session";
   durability: "persistent" | "best-effort" | "browser-session" | "memory";
   lock?: "none" | "passphrase" | "passkey";
+  /** until the vault locks by itself; absent for lock none */
+  idleSeconds?: number;
   /** seconds */
   createdAt?: number;
   /** the ways in */
   slots: Slot[];
   recovery: Recovery;
   counts: Counts;
+  /** which vault, and which state of it, backups and restores are of */
+  lineage?: Lineage;
   /** why it is lost */
   reason?: "marker-without-vault" | "share-missing";
 }
 
-/** CreateVaultParams are the parameters of vault.create. */
+/** CreateVaultParams are the parameters of vault.create. Unless lock is none, the user is asked for the secret, in the enclave's own dialog. */
 export interface CreateVaultParams {
   persistence: "device" | "session";
   lock: "none" | "passphrase" | "passkey";
+  /** until the vault locks by itself, default 900; without meaning for lock none (min=60, max=86400) */
+  idleSeconds?: number;
+}
+
+/** AddSlotParams are the parameters of slots.add. There is at most one passphrase, and at most one device slot, with which the vault opens without asking. */
+export interface AddSlotParams {
+  kind: "device" | "passphrase" | "passkey";
+  /** suggested; the user may choose another one (chars=64) */
+  label?: string;
+}
+
+/** SlotList is the result of slots.add, slots.remove and slots.change. */
+export interface SlotList {
+  slots: Slot[];
+  lock: "none" | "passphrase" | "passkey";
+}
+
+/** SlotParams name one way in. */
+export interface SlotParams {
+  /** (max=22) */
+  id: string;
+}
+
+/** Saved is the result of backup.save: what is in the file that the user saved. No page learns where, or whether the browser kept it. */
+export interface Saved {
+  /** seconds */
+  createdAt: number;
+  epoch: number;
+  keys: number;
+  bytes: number;
+}
+
+/** RestoreParams are the parameters of backup.restore. */
+export interface RestoreParams {
+  /** default device */
+  persistence?: "device" | "session";
+  lock: "none" | "passphrase" | "passkey";
+  /** (min=60, max=86400) */
+  idleSeconds?: number;
+  /** the newest that the app knows of the vault that was here; a file of another vault, or of an earlier epoch, is refused */
+  seen?: Lineage;
 }
 
 /** CreateKeyParams are the parameters of keys.create. The algorithm follows from the purpose: vapid is ES256, identity EdDSA, agreement X25519, signing EdDSA unless Alg asks for ES256. */
@@ -159,8 +214,17 @@ export interface Key {
   /** seconds; absent if never used */
   lastUsedAt?: number;
   uses: number;
+  /** only an active key signs or agrees */
   state: "active" | "retired" | "revoked";
   publicKey: PublicKey;
+  /** kid of the key that this one replaced */
+  predecessor?: string;
+  /** kid of the key that replaced this one */
+  successor?: string;
+  /** seconds; when it was retired or revoked. Its private half was deleted then */
+  endedAt?: number;
+  /** why it was revoked, in the app's words */
+  reason?: string;
 }
 
 /** KeyResult is the result of keys.create and keys.get. */
@@ -187,6 +251,22 @@ export interface KeyList {
 export interface KeyParams {
   /** (kid) */
   kid: string;
+}
+
+/** Rotated is the result of keys.rotate. */
+export interface Rotated {
+  /** the new one */
+  key: Key;
+  /** the old one: it verifies, and never signs again */
+  retired: Key;
+}
+
+/** RevokeParams are the parameters of keys.revoke. */
+export interface RevokeParams {
+  /** (kid) */
+  kid: string;
+  /** shown to the user, and kept (chars=200) */
+  reason?: string;
 }
 
 /** SignJWTParams are the parameters of jwt.sign. Claims may not contain a registered claim (iss, sub, aud, exp, nbf, iat, jti), in whatever letter case. */
@@ -344,10 +424,22 @@ export interface Methods {
   "enclave.cancel": { params: CancelParams; result: CancelResult };
   "vault.status": { params: None; result: Status };
   "vault.create": { params: CreateVaultParams; result: Status };
+  "vault.unlock": { params: None; result: Status };
+  "vault.lock": { params: None; result: Status };
   "vault.destroy": { params: None; result: None };
+  "slots.add": { params: AddSlotParams; result: SlotList };
+  "slots.remove": { params: SlotParams; result: SlotList };
+  "slots.change": { params: SlotParams; result: SlotList };
+  "slots.manage": { params: None; result: Status };
+  "recovery.enable": { params: None; result: Recovery };
+  "recovery.check": { params: None; result: Recovery };
+  "backup.save": { params: None; result: Saved };
+  "backup.restore": { params: RestoreParams; result: Status };
   "keys.create": { params: CreateKeyParams; result: KeyResult };
   "keys.list": { params: ListKeysParams; result: KeyList };
   "keys.get": { params: KeyParams; result: KeyResult };
+  "keys.rotate": { params: KeyParams; result: Rotated };
+  "keys.revoke": { params: RevokeParams; result: KeyResult };
   "jwt.sign": { params: SignJWTParams; result: Token };
   "challenge.sign": { params: SignChallengeParams; result: Signature };
   "challenge.verify": { params: VerifyChallengeParams; result: Verdict };
@@ -356,5 +448,6 @@ export interface Methods {
   "audit.head": { params: None; result: Head };
   "audit.entries": { params: EntriesParams; result: Entries };
   "audit.verify": { params: None; result: AuditVerdict };
+  "audit.show": { params: None; result: None };
   "audit.export": { params: ExportParams; result: ExportPage };
 }

@@ -94,7 +94,11 @@ func (v *Vault) Save(ctx context.Context, way *Way, origin, account string) (*Sa
 	if err := v.sealFile(ctx, file, way, c); err != nil {
 		return nil, err
 	}
-	return &Saved{File: backup.Encode(file, mac.MAC), CreatedAt: file.CreatedAt, Epoch: n.Epoch, Keys: n.Keys}, nil
+	encoded, err := backup.Encode(file, mac.MAC)
+	if err != nil {
+		return nil, err
+	}
+	return &Saved{File: encoded, CreatedAt: file.CreatedAt, Epoch: n.Epoch, Keys: n.Keys}, nil
 }
 
 // snapshot reads what a backup holds, in one look at the vault.
@@ -165,7 +169,7 @@ func (v *Vault) sealFile(ctx context.Context, file *backup.File, way *Way, c con
 	if err != nil {
 		return err
 	}
-	file.Enc, file.VaultKey = to.Enc, wrapped[0]
+	file.Enc, file.Wrapped = to.Enc, wrapped[0]
 	key, err := v.ring.derive(ctx, infoBackup)
 	if err != nil {
 		return err
@@ -182,7 +186,7 @@ func (v *Vault) sealFile(ctx context.Context, file *backup.File, way *Way, c con
 	if err != nil {
 		return err
 	}
-	file.Sealed = sealed[0]
+	file.Body = sealed[0]
 	return nil
 }
 
@@ -218,7 +222,7 @@ func (b *Backup) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	vaultKey, err := b.engine.UnwrapSecret(ctx, b.file.VaultKey, keyengine.Target{Key: kek, AAD: aad})
+	vaultKey, err := b.engine.UnwrapSecret(ctx, b.file.Wrapped, keyengine.Target{Key: kek, AAD: aad})
 	if err != nil {
 		return err
 	}
@@ -229,7 +233,7 @@ func (b *Backup) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	opened, err := b.engine.Open(ctx, keyengine.OpenOp{Key: key, AAD: b.file.AAD(), Sealed: b.file.Sealed})
+	opened, err := b.engine.Open(ctx, keyengine.OpenOp{Key: key, AAD: b.file.AAD(), Sealed: b.file.Body})
 	if err != nil {
 		return err
 	}

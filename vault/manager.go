@@ -5,8 +5,6 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"io"
-	"time"
 
 	"github.com/kms-enclave/kms-enclave/audit"
 	"github.com/kms-enclave/kms-enclave/ledger"

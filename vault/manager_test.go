@@ -35,7 +35,13 @@ func TestShortReads(t *testing.T) {
 			Device: memstore.New(), Session: memstore.New(), ID: ID("https://app.example", "alice"),
 		})
 		defer m.Close()
-		if _, err := m.Create(t.Context(), PersistSession, audit.Entry{Method: "m", Origin: "https://app.example", Outcome: "ok"}); err != nil {
+		cfg := Config{Engine: native.New(rand.Reader), Rand: c, Now: time.Now}
+		slot, err := cfg.DeviceSlot("This browser")
+		if err != nil {
+			t.Fatal(err)
+		}
+		creation := Creation{Persistence: PersistSession, Slots: []NewSlot{slot}}
+		if _, err := m.Create(t.Context(), creation, audit.Entry{Method: "m", Origin: "https://app.example", Outcome: "ok"}); err != nil {
 			t.Fatal(err)
 		}
 		return c.n

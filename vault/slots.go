@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
-	"time"
 
 	"github.com/kms-enclave/kms-enclave/bip39"
 	"github.com/kms-enclave/kms-enclave/keyengine"
@@ -248,16 +247,11 @@ func (v *Vault) Passkeys() []PasskeyFact {
 	return keys
 }
 
-// Stronger returns the parameters that the passphrase slot ought to have on this
-// machine, if they are well above those it has; took is how long those it has took.
-func (v *Vault) Stronger(took time.Duration) (passphrase.Params, bool) {
+// Strength returns what the passphrase slot costs; false if there is none.
+func (v *Vault) Strength() (passphrase.Params, bool) {
 	s := v.header.byKind(KindPassphrase)
-	if s == nil || took >= passphrase.Target*2/3 {
+	if s == nil {
 		return passphrase.Params{}, false
 	}
-	cost := func(p passphrase.Params) int64 { return int64(p.MemoryKiB) * int64(p.Passes) }
-	p := passphrase.Calibrate(func(floor passphrase.Params) time.Duration {
-		return time.Duration(int64(took) * cost(floor) / cost(*s.Argon))
-	})
-	return p, cost(p)*2 >= cost(*s.Argon)*3 && p.Stronger(*s.Argon)
+	return *s.Argon, true
 }

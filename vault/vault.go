@@ -24,7 +24,6 @@ import (
 	"github.com/kms-enclave/kms-enclave/audit"
 	"github.com/kms-enclave/kms-enclave/keyengine"
 	"github.com/kms-enclave/kms-enclave/ledger"
-	"github.com/kms-enclave/kms-enclave/store"
 )
 
 // Config is what a vault works with.

@@ -92,7 +92,7 @@ func TestPurposeAlgorithms(t *testing.T) {
 
 // TestNewerHeader: what a newer release wrote is recognised as such.
 func TestNewerHeader(t *testing.T) {
-	if _, err := parseHeader([]byte(`{"format":2,"somethingNew":true}`)); !errors.Is(err, store.ErrNewer) {
+	if _, err := parseHeader([]byte(`{"format":3,"somethingNew":true}`)); !errors.Is(err, store.ErrNewer) {
 		t.Errorf("a newer header: %v", err)
 	}
 }
@@ -104,7 +104,7 @@ func FuzzHeader(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(encoded)
-	f.Add([]byte(`{"format":2}`))
+	f.Add([]byte(`{"format":3}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, err := parseHeader(b)
 		if err != nil {

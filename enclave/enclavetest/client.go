@@ -15,6 +15,7 @@ import (
 	"github.com/kms-enclave/kms-enclave/api"
 	"github.com/kms-enclave/kms-enclave/enclave"
 	"github.com/kms-enclave/kms-enclave/keyengine"
+	"github.com/kms-enclave/kms-enclave/passphrase"
 	"github.com/kms-enclave/kms-enclave/prompt/prompttest"
 	"github.com/kms-enclave/kms-enclave/store"
 	"github.com/kms-enclave/kms-enclave/store/memstore"
@@ -32,6 +33,9 @@ type Platform struct {
 
 // App is the origin that tests connect from.
 const App = "https://app.example"
+
+// Self is the enclave's own origin.
+const Self = "https://enclave.example"
 
 // Origin is one browser profile: a database and a user.
 type Origin struct {
@@ -51,7 +55,7 @@ type Origin struct {
 
 // NewOrigin returns an empty profile.
 func NewOrigin(t *testing.T, p Platform) *Origin {
-	o := &Origin{t: t, platform: p, User: &prompttest.User{}, Now: time.Now, markers: map[string]bool{}}
+	o := &Origin{t: t, platform: p, User: &prompttest.User{Passkey: &prompttest.Authenticator{Origin: Self}}, Now: time.Now, markers: map[string]bool{}}
 	o.name = fmt.Sprintf("test-%s-%d", t.Name(), time.Now().UnixNano())
 	_, _ = rand.Read(o.Share[:])
 	return o
@@ -90,9 +94,10 @@ func (o *Origin) ConnectAs(origin, account string) *Client {
 	marker := o.Marker || o.markers[app]
 	o.mu.Unlock()
 	c.Enclave = enclave.New(context.Background(), enclave.Config{
-		Engine: o.platform.Engine, Device: device, Session: memstore.New(), Prompter: o.User,
+		Engine: o.platform.Engine, Device: device, Session: memstore.New(), Prompter: o.User, Strength: passphrase.Fixed(passphrase.Floor),
 		Now: o.Now, Rand: rand.Reader,
 		Release: enclave.Release{Version: "1.2.3", Commit: "unknown", Measurement: "00", Wasm: "sha384-x"},
+		Self:    Self,
 		Origin:  origin, Account: account, Share: o.Share, Marker: marker,
 		Notify: c.note,
 	})
@@ -155,7 +160,7 @@ func (c *Client) Try(method string, params, result any) *api.Error {
 		return reply.Error
 	}
 	switch method {
-	case "vault.create":
+	case "vault.create", "backup.restore":
 		if c.session = reply.Result["persistence"] == "session"; !c.session {
 			c.mark(true)
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kms-enclave/kms-enclave/api"
+	"github.com/kms-enclave/kms-enclave/prompt"
 	"github.com/kms-enclave/kms-enclave/store"
 	"github.com/kms-enclave/kms-enclave/vault"
 )
@@ -99,7 +100,7 @@ func testNoExport(t *testing.T, p Platform) {
 	c := NewOrigin(t, p).Connect()
 	c.CreateVault()
 	k := c.CreateKey("signing", "ES256")
-	for _, method := range []string{"keys.export", "keys.import", "key.export", "keys.unwrap", "vault.export", "backup.save"} {
+	for _, method := range []string{"keys.export", "keys.import", "key.export", "keys.unwrap", "vault.export", "backup.export"} {
 		c.Refused(api.UnknownMethod, method, map[string]any{"kid": k.KID})
 	}
 	c.Refused(api.InvalidRequest, "keys.create", map[string]any{"purpose": "signing", "privateKey": b64(32)})
@@ -177,7 +178,7 @@ func expectLost(t *testing.T, o *Origin, reason string) {
 	expectEvent(t, c, `"event":"alert"`)
 	o.User.Say(nil)
 	c.Must("vault.destroy", nil, nil)
-	if seen := o.User.Seen(); len(seen) != 1 || seen[0].State != "lost" || seen[0].Reason != reason || seen[0].Keys != -1 {
+	if seen := o.User.Seen(); len(seen) != 1 || *seen[0].(prompt.Confirm).Vault != (prompt.VaultFact{State: "lost", Reason: reason, Keys: -1}) {
 		t.Errorf("dialogs %+v", seen)
 	}
 	if s := c.Status(); s.State != "absent" {
@@ -220,7 +221,8 @@ func testDestroyAsks(t *testing.T, p Platform) {
 	c.Refused(api.Cancelled, "vault.destroy", nil)
 	get(c, k.KID)
 	seen := o.User.Seen()
-	if len(seen) != 1 || seen[0].Origin != App || seen[0].Account != "alice" || seen[0].Keys != 1 || seen[0].State != "unlocked" {
+	if len(seen) != 1 || seen[0].(prompt.Confirm).App != (prompt.App{Origin: App, Account: "alice"}) ||
+		*seen[0].(prompt.Confirm).Vault != (prompt.VaultFact{State: "unlocked", Keys: 1}) {
 		t.Errorf("dialogs %+v", seen)
 	}
 	o.User.Say(nil)

@@ -35,6 +35,7 @@ import (
 	"github.com/kms-enclave/kms-enclave/enclave"
 	"github.com/kms-enclave/kms-enclave/internal/jsbridge"
 	"github.com/kms-enclave/kms-enclave/keyengine/webcrypto"
+	"github.com/kms-enclave/kms-enclave/passphrase"
 	"github.com/kms-enclave/kms-enclave/prompt"
 	"github.com/kms-enclave/kms-enclave/store"
 	"github.com/kms-enclave/kms-enclave/store/indexeddb"
@@ -64,6 +65,7 @@ func Run(ctx context.Context) error {
 	cfg.Engine = engine
 	cfg.Device = openDevice(ctx)
 	cfg.Session = memstore.New()
+	cfg.Strength = new(passphrase.Machine)
 	cfg.Prompter = prompt.NewGate(newScreen(boot.value))
 	serve(boot, enclave.New(ctx, cfg))
 	<-ctx.Done()
@@ -108,6 +110,7 @@ func (b *boot) config() enclave.Config {
 			Measurement: release.Get("measurement").String(),
 			Wasm:        release.Get("wasm").String(),
 		},
+		Self:    js.Global().Get("origin").String(),
 		Origin:  b.value.Get("origin").String(),
 		Account: b.value.Get("account").String(),
 		Share:   b.share,

@@ -1,0 +1,102 @@
+package prompttest
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/kms-enclave/kms-enclave/prompt"
+)
+
+// Authenticator is one in software, with the PRF extension, that does what it is
+// told: no user has to touch it.
+type Authenticator struct {
+	Origin string // of the page that asks
+	NoPRF  bool   // as those that cannot
+
+	mu   sync.Mutex
+	keys map[string]*credential // by id
+}
+
+type credential struct {
+	private *ecdsa.PrivateKey
+	prf     []byte
+}
+
+// Create makes a passkey (WebAuthn Level 3 section 6.3.2), with ES256.
+func (a *Authenticator) Create(s prompt.NewPasskey) *prompt.Registration {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	id, prf := make([]byte, 32), make([]byte, 32)
+	_, _ = rand.Read(id)
+	_, _ = rand.Read(prf)
+	public, err := x509.MarshalPKIXPublicKey(&private.PublicKey)
+	if err != nil {
+		panic(err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.keys == nil {
+		a.keys = map[string]*credential{}
+	}
+	c := &credential{private, prf}
+	a.keys[string(id)] = c
+	data := append(a.data(0x45), make([]byte, 16)...)
+	data = append(binary.BigEndian.AppendUint16(data, uint16(len(id))), id...)
+	return &prompt.Registration{
+		ID: id, ClientDataJSON: a.client("webauthn.create", s.Challenge), AuthenticatorData: append(data, 0xa0),
+		PublicKey: public, Algorithm: -7, PRF: a.evaluate(c, s.Salt),
+	}
+}
+
+// Get answers for the first passkey that it has (section 6.3.3), or gives an answer of no passkey.
+func (a *Authenticator) Get(p prompt.Proof) *prompt.Assertion {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, wanted := range p.Passkeys {
+		c := a.keys[string(wanted.ID)]
+		if c == nil {
+			continue
+		}
+		client, data := a.client("webauthn.get", p.Challenge), a.data(0x05)
+		hash := sha256.Sum256(client)
+		digest := sha256.Sum256(append(append([]byte{}, data...), hash[:]...))
+		signature, err := ecdsa.SignASN1(rand.Reader, c.private, digest[:])
+		if err != nil {
+			panic(err)
+		}
+		return &prompt.Assertion{
+			ID: wanted.ID, ClientDataJSON: client, AuthenticatorData: data, Signature: signature, PRF: a.evaluate(c, wanted.Salt),
+		}
+	}
+	return &prompt.Assertion{}
+}
+
+func (a *Authenticator) evaluate(c *credential, salt []byte) []byte {
+	if a.NoPRF {
+		return nil
+	}
+	mac := hmac.New(sha256.New, c.prf)
+	mac.Write(salt)
+	return mac.Sum(nil)
+}
+
+func (a *Authenticator) client(kind string, challenge []byte) []byte {
+	return fmt.Appendf(nil, `{"type":%q,"challenge":%q,"origin":%q,"crossOrigin":true}`, kind, base64.RawURLEncoding.EncodeToString(challenge), a.Origin)
+}
+
+func (a *Authenticator) data(flags byte) []byte {
+	_, host, _ := strings.Cut(a.Origin, "://")
+	rp := sha256.Sum256([]byte(host))
+	return append(append(rp[:], flags), 0, 0, 0, 1)
+}
