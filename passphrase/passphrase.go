@@ -34,6 +34,7 @@ package passphrase
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -77,8 +78,8 @@ func Check(text string) error {
 
 func odd(r rune) bool { return unicode.IsControl(r) || r == utf8.RuneError }
 
-// Derive returns KeySize bytes. It takes as long and as much memory as p says,
-// and does not stop early.
+// Derive returns KeySize bytes. It takes as long and as much memory as p says, does
+// not stop early, and in a browser nothing else of this module runs meanwhile.
 func Derive(text string, salt []byte, p Params) ([]byte, error) {
 	if err := p.Check(); err != nil {
 		return nil, err
@@ -89,5 +90,9 @@ func Derive(text string, salt []byte, p Params) ([]byte, error) {
 	if len(salt) < MinSalt {
 		return nil, fmt.Errorf("salt of %d bytes, wanted at least %d", len(salt), MinSalt)
 	}
-	return argon2.IDKey([]byte(text), salt, p.Passes, p.MemoryKiB, 1, KeySize), nil
+	key := argon2.IDKey([]byte(text), salt, p.Passes, p.MemoryKiB, 1, KeySize)
+	// Otherwise the next derivation finds the memory of this one still taken, and
+	// the module grows to twice as much: 150 MiB instead of 86 with 64 MiB, in Chromium.
+	runtime.GC()
+	return key, nil
 }

@@ -122,8 +122,12 @@ func TestParamsCheck(t *testing.T) {
 	}
 	for _, p := range []Params{
 		{},
-		{Floor.MemoryKiB - 1, 2}, {Floor.MemoryKiB, 1}, {Floor.MemoryKiB, 0},
-		{Ceiling.MemoryKiB + 1, 2}, {Floor.MemoryKiB, Ceiling.Passes + 1}, {1<<32 - 1, 1<<32 - 1},
+		{Floor.MemoryKiB - 1, 2},
+		{Floor.MemoryKiB, 1},
+		{Floor.MemoryKiB, 0},
+		{Ceiling.MemoryKiB + 1, 2},
+		{Floor.MemoryKiB, Ceiling.Passes + 1},
+		{1<<32 - 1, 1<<32 - 1},
 	} {
 		if err := p.Check(); !errors.Is(err, ErrParams) {
 			t.Errorf("%+v: %v, wanted ErrParams", p, err)

@@ -60,11 +60,12 @@ const rewrapChunk = 250
 // calls an HMAC key in the format "raw": a string of bytes of any length. It is
 // extractable, computes nothing, and is dropped with its chunk.
 //
-// An import as PKCS #8 would also work, but for keys that this browser cannot
-// import: those of an algorithm that it lacks, and in WebKitGTK 2.50 one key in
-// 128 on Curve25519 (see maxTries). A vault that was brought from another browser could then not
-// change its passphrase. And whether the key is written
-// back as it was read would be each browser's decision.
+// Taken as PKCS #8, keys that this browser cannot import would stop it: those of
+// an algorithm that it lacks, and in WebKitGTK 2.50 about one in 200 on
+// Curve25519 that were made elsewhere (see maxTries), as if they had been tampered with. A vault
+// from another browser could then not change its passphrase. It would also
+// take twice as long for ES256, in WebKitGTK twelve times, and each browser would decide
+// whether to write a key back as it was read.
 func (e *Engine) RewrapKeys(ctx context.Context, ops ...keyengine.RewrapOp) ([][]byte, error) {
 	if err := done(ctx); err != nil {
 		return nil, err
