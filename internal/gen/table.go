@@ -74,6 +74,9 @@ func authorisation(r enclave.Row) string {
 	if r.Confirm {
 		words = append(words, "confirm")
 	}
+	if r.Dialog {
+		words = append(words, "dialog")
+	}
 	return strings.Join(words, " + ")
 }
 
