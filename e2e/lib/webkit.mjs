@@ -66,11 +66,32 @@ class Frame {
   /** Clicks the element with a real mouse event at its centre. */
   async click(selector) {
     await this.waitFor(selector);
+    await this.here((driver) => clickOn(driver, selector));
+  }
+
+  /**
+   * Types into fields, by selector, and clicks the button. All of it without a look at any other
+   * document: that would take the focus, which the enclave's fields do not survive.
+   */
+  async fill(fields, button) {
+    await this.waitFor(button);
     await this.here(async (driver) => {
-      const element = await driver.findElement(By.css(selector));
-      await driver.executeScript("arguments[0].scrollIntoView({ block: 'center' })", element);
-      await driver.actions().move({ origin: element }).click().perform();
+      for (const [selector, text] of Object.entries(fields)) {
+        await clickOn(driver, selector);
+        await driver.actions().sendKeys(text).perform();
+      }
+      const end = Date.now() + 10_000;
+      while (!(await driver.findElement(By.css(button)).isEnabled())) {
+        if (Date.now() > end) throw new Error(`fill: ${button} stays disabled`);
+        await sleep(50);
+      }
+      await clickOn(driver, button);
     });
+  }
+
+  /** Picks a file in a file field. */
+  async pick(selector, path) {
+    await this.here(async (driver) => driver.findElement(By.css(selector)).sendKeys(path));
   }
 
   /** Clicks into the field and types text with real key events. */
@@ -111,6 +132,12 @@ class Frame {
       return await fn(driver);
     });
   }
+}
+
+async function clickOn(driver, selector) {
+  const element = await driver.findElement(By.css(selector));
+  await driver.executeScript("arguments[0].scrollIntoView({ block: 'center' })", element);
+  await driver.actions().move({ origin: element }).click().perform();
 }
 
 // The enclave's frame is in a shadow tree, into which no selector looks.
