@@ -113,10 +113,13 @@ func TestParseRefuses(t *testing.T) {
 	newer[len(magic)] = 2
 	older := bytes.Clone(good)
 	older[len(magic)] = 0
+	never := example()
+	never.CreatedAt = maxTime + 1
 	for name, test := range map[string]struct {
 		b    []byte
 		want error
 	}{
+		"after 9999":           {never.append(make([]byte, 32)), ErrEdited},
 		"nothing":              {nil, ErrEmpty},
 		"no bytes":             {[]byte{}, ErrEmpty},
 		"one foreign byte":     {[]byte{0}, ErrForeign},

@@ -9,8 +9,8 @@
 //	abandon abandon abandon abandon abandon abandon
 //	abandon abandon abandon abandon abandon about
 //
-// The checksum finds one wrong word fifteen times out of sixteen; so what parses need
-// not be what was written down.
+// The checksum finds one wrong word fifteen times out of sixteen, so what parses
+// need not be what was written down.
 //
 // Keys are made from the seed, section "From mnemonic to seed": PBKDF2 with
 // HMAC-SHA-512, 2048 iterations, the words joined by single spaces as password

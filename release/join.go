@@ -13,26 +13,78 @@ import (
 
 // sources are the texts that a loader is joined from.
 type sources struct {
-	page, loader, screens, worker string // web/
-	wasmExec                      string // of the toolchain that built the module
+	page, loader, worker string // web/
+	words                words  // web/words/
+	screens              string // web/screens/, joined
+	wasmExec             string // of the toolchain that built the module
+}
+
+// screenFiles are the dialogs' sources in the order in which they are joined: what
+// is used while the text is evaluated stands before its use.
+var screenFiles = []string{
+	"style.js", "text.js", "parts.js", "sight.js", "stage.js", "webauthn.js", "confirm.js", "unlock.js",
+	"secrets.js", "phrase.js", "files.js", "activity.js", "methods.js", "host.js",
 }
 
 func readSources(web fs.FS, wasmExec []byte) (sources, error) {
 	s := sources{wasmExec: string(wasmExec)}
-	for name, text := range map[string]*string{
-		"kms.html": &s.page, "loader.js": &s.loader, "screens.js": &s.screens, "worker.js": &s.worker,
-	} {
-		content, err := fs.ReadFile(web, name)
+	for name, text := range map[string]*string{"kms.html": &s.page, "loader.js": &s.loader, "worker.js": &s.worker} {
+		content, err := readText(web, name)
 		if err != nil {
 			return sources{}, err
 		}
-		*text = string(content)
-		if err := checkText(name, content); err != nil {
-			return sources{}, err
-		}
+		*text = content
+	}
+	var err error
+	if s.screens, err = readScreens(web); err != nil {
+		return sources{}, err
+	}
+	if s.words, err = readWords(web); err != nil {
+		return sources{}, err
 	}
 	return s, checkText("wasm_exec.js", wasmExec)
 }
+
+func readText(web fs.FS, name string) (string, error) {
+	content, err := fs.ReadFile(web, name)
+	if err != nil {
+		return "", err
+	}
+	return string(content), checkText(name, content)
+}
+
+// readScreens joins the dialogs' sources, each as it is, one behind the other. A
+// file that is not among screenFiles would be missing from the loader: an error.
+func readScreens(web fs.FS) (string, error) {
+	found, err := fs.Glob(web, "screens/*.js")
+	if err != nil {
+		return "", err
+	}
+	if len(found) != len(screenFiles) {
+		return "", fmt.Errorf("screens: got %d files, wanted the %d that are joined", len(found), len(screenFiles))
+	}
+	var all strings.Builder
+	for _, name := range screenFiles {
+		text, err := readText(web, "screens/"+name)
+		if err != nil {
+			return "", err
+		}
+		all.WriteString(text)
+	}
+	return all.String(), nil
+}
+
+// Screens returns the dialogs as they stand in every loader: the constant WORDS and
+// their sources. It is for tests that show them without an enclave.
+func Screens(web fs.FS) (string, error) {
+	s, err := readSources(web, nil)
+	if err != nil {
+		return "", err
+	}
+	return s.dialogs(), nil
+}
+
+func (s sources) dialogs() string { return "const WORDS = " + s.words.literal() + ";\n" + s.screens }
 
 // checkText returns an error unless text means the same in every charset that a
 // host may declare: printable ASCII, tabs and line feeds. The bytes of a loader
@@ -63,7 +115,7 @@ type constants struct {
 func join(s sources, c constants) ([]byte, error) {
 	text := loaderHead(c) + strings.Join([]string{
 		"const WORKER = " + literal(s.wasmExec+"\n"+s.worker) + ";",
-		s.screens,
+		s.dialogs(),
 		s.loader,
 		"})();",
 		"",

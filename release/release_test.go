@@ -82,6 +82,7 @@ func TestEveryPartIsMeasured(t *testing.T) {
 	for name, change := range map[string]func(*parts){
 		"loader":       func(p *parts) { p.loader += "\n" },
 		"screens":      func(p *parts) { p.screens += "\n" },
+		"words":        func(p *parts) { p.words = words{"en": {"a.b": {"": "c"}}} },
 		"worker":       func(p *parts) { p.worker += "\n" },
 		"wasm_exec.js": func(p *parts) { p.wasmExec += "\n" },
 		"module":       func(p *parts) { p.module = []byte("n") },
@@ -128,7 +129,11 @@ func TestAssembleRefuses(t *testing.T) {
 // TestSourcesAreASCII: the build fails when a source holds a byte that another
 // charset reads differently, and names file and line.
 func TestSourcesAreASCII(t *testing.T) {
-	for _, name := range []string{"kms.html", "loader.js", "screens.js", "worker.js"} {
+	names := []string{"kms.html", "loader.js", "worker.js"}
+	for _, name := range screenFiles {
+		names = append(names, "screens/"+name)
+	}
+	for _, name := range names {
 		dir := t.TempDir()
 		if err := os.CopyFS(dir, os.DirFS("../web")); err != nil {
 			t.Fatal(err)

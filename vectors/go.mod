@@ -8,6 +8,10 @@ require (
 	github.com/kms-enclave/kms-enclave v0.0.0
 )
 
-require golang.org/x/mod v0.42.0 // indirect
+require (
+	golang.org/x/crypto v0.59.0 // indirect
+	golang.org/x/mod v0.42.0 // indirect
+	golang.org/x/sys v0.50.0 // indirect
+)
 
 replace github.com/kms-enclave/kms-enclave => ../

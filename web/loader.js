@@ -208,16 +208,20 @@ function handshakeFault({ data, origin, ports }) {
   return extra && `${printable(extra, 64)}: unknown member`;
 }
 
-// One running enclave: the worker, and the port that tells the app about it.
+// One running enclave: the worker, the port that tells the app about it, and the dialog.
 class Launch {
   #worker;
   #port;
-  #dialogs = new Map(); // by the number that the worker gave them
+  #screens;
   #over = false;
 
-  constructor(worker, port) {
+  constructor(worker, port, origin) {
     this.#worker = worker;
     this.#port = port;
+    this.#screens = new ScreenHost(origin, {
+      opened: (open) => port.postMessage({ type: "dialog", open }),
+      answered: (id, answer, file) => worker.postMessage({ type: "answer", id, answer, file }, file ? [file] : []),
+    });
     worker.onmessage = ({ data }) => this.#fromWorker(data);
     worker.onmessageerror = () => this.#end({ type: "died", message: "The worker sent what cannot be read." });
     worker.onerror = (event) => {
@@ -225,6 +229,8 @@ class Launch {
       this.#end({ type: "died", message: "The worker stopped: " + printable(event.message || "the browser gave no reason", 200) });
     };
     port.onmessage = ({ data }) => this.#fromApp(data);
+    // A page that is left may be kept, to be shown again: an unlocked vault does not outlive it.
+    addEventListener("pagehide", () => this.#end({ type: "died", message: "The page was left." }));
   }
 
   start(message, transfer) {
@@ -244,34 +250,19 @@ class Launch {
       case "exited":
         return this.#end({ type: "died", message: "The enclave's program ended. Connect again." });
       case "dialog":
-        return this.#open(data.id, data.request);
+        return this.#screens.show(data.id, data.request, data.file);
+      case "progress":
+        return this.#screens.progress(data.progress);
       case "dismiss":
-        return this.#close(data.id);
+        return this.#screens.dismiss();
     }
-  }
-
-  #open(id, request) {
-    const answer = (confirmed) => {
-      this.#close(id);
-      this.#worker.postMessage({ type: "answer", id, confirmed });
-    };
-    // The app makes the frame visible first: focus in a frame that is not
-    // rendered goes nowhere.
-    this.#port.postMessage({ type: "dialog", open: true });
-    this.#dialogs.set(id, showDialog(request, answer));
-  }
-
-  #close(id) {
-    this.#dialogs.get(id)?.remove();
-    this.#dialogs.delete(id);
-    if (this.#dialogs.size === 0) this.#port.postMessage({ type: "dialog", open: false });
   }
 
   #end(message) {
     if (this.#over) return;
     this.#over = true;
     this.#worker.terminate();
-    for (const id of [...this.#dialogs.keys()]) this.#close(id);
+    this.#screens.dismiss();
     this.#port.postMessage(message);
   }
 }
@@ -298,7 +289,7 @@ async function launch() {
   }
   const [appPort, framePort] = event.ports;
   const { account, share, marker, wasm } = event.data;
-  new Launch(worker, framePort).start(
+  new Launch(worker, framePort, event.origin).start(
     { appPort, account, share: share.slice(), marker, wasm, origin: event.origin, release, checksMs },
     [appPort, wasm],
   );

@@ -23,7 +23,7 @@
         postMessage({ type: "pong", id: data.id });
         break;
       case "answer":
-        onAnswer(data.id, data.confirmed);
+        onAnswer(data.id, JSON.stringify(data.answer), data.file && new Uint8Array(data.file));
         break;
     }
   };
@@ -69,8 +69,9 @@
     globalThis.kmsEnclaveBoot = {
       account, share, marker, origin, release,
       ...wire(appPort),
-      ask: (id, request) => postMessage({ type: "dialog", id, request: JSON.parse(request) }),
-      dismiss: (id) => postMessage({ type: "dismiss", id }),
+      ask: (id, request, file) => postMessage({ type: "dialog", id, request: JSON.parse(request), file: file?.buffer }, file ? [file.buffer] : []),
+      progress: (progress) => postMessage({ type: "progress", progress: JSON.parse(progress) }),
+      dismiss: () => postMessage({ type: "dismiss" }),
       answered: (answer) => (onAnswer = answer),
       fail: (code, reason) => postMessage({ type: "failed", code, message: reason }),
       timings: () => JSON.stringify({ ...timings, startMs: performance.now() - begin }),

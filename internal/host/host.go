@@ -15,8 +15,11 @@
 //	send(length)      posts what is in the outbox
 //	serve(receive)    calls receive(lengths…) when as many requests are in the inbox, one behind the
 //	                  other; a negative length is one of malformations
-//	ask(id, json)     opens a dialog; dismiss(id) closes it
-//	answered(answer)  calls answer(id, confirmed) once the user has decided
+//	ask(id, json, file)  shows a screen of the dialog; file is a Uint8Array, which is taken, or undefined
+//	progress(json)    shows what is being done, in place of a screen
+//	dismiss()         ends the dialog, if there is one
+//	answered(answer)  calls answer(id, json, file) once the user has answered a screen: json is null's text for a no,
+//	                  file a Uint8Array or undefined
 //	fail(code, why)   says that the enclave cannot start
 //	timings()         JSON text of milliseconds; memory() bytes of wasm memory
 package host

@@ -87,6 +87,7 @@ func migrate(request js.Value, from int) error {
 // migrations lists the object stores that each version adds to the one before.
 var migrations = [store.SchemaVersion][]js.Value{
 	0: {recordStore, handleStore},
+	1: nil, // headers of format 2, which older releases must not touch
 }
 
 // abandon closes the connection if it is opened after all: a connection that

@@ -1,0 +1,71 @@
+// One request of every kind of screen, as the worker makes them (prompt/screens.go), and variants
+// that look different.
+
+const bytes = (value) => Buffer.alloc(32, value).toString("base64");
+const app = { origin: "https://app.example", account: "alice@example.com" };
+const key = { kid: "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k", label: "Login on the laptop", purpose: "signing", createdAt: 1795500003, lastUsedAt: 1795700003, uses: 41 };
+const passkeys = [{ slot: "s2", label: "Phone", id: bytes(2), salt: bytes(3) }];
+const both = { passphrase: true, passkeys, challenge: bytes(1) };
+const word = "DELETE";
+const slot = { id: "s2", kind: "passkey", label: "Phone", createdAt: 1795500003 };
+
+export const WORDS = ["abandon", "ability", "able", "about", "above", "absent", "absorb", "abstract", "absurd", "abuse", "access", "accident"];
+export const SUGGESTION = "correct horse battery staple lamp river";
+
+const confirm = (action, more) => ({ kind: "confirm", app, action, proof: both, enabled: false, ...more });
+const event = (seq, method, more) => ({ seq, time: 1795700003 - seq * 17_000, method, origin: "https://app.example", outcome: "ok", ...more });
+
+/** name → request. */
+export const samples = {
+  "rotate": confirm("keys.rotate", { key }),
+  "revoke": confirm("keys.revoke", { key: { ...key, uses: 1 }, reason: "The laptop was stolen." }),
+  "add": confirm("slots.add", { slot: { kind: "passkey", label: "" } }),
+  "remove": confirm("slots.remove", { slot, proof: { passphrase: true } }),
+  "change": confirm("slots.change", { slot: { ...slot, kind: "passphrase", label: "" }, problem: { code: "wrong-passphrase" } }),
+  "enable": confirm("recovery.enable", { proof: { passphrase: false, passkeys, challenge: bytes(1) } }),
+  "enable again": confirm("recovery.enable", { enabled: true, proof: { passphrase: false }, word }),
+  "check": confirm("recovery.check", { proof: { passphrase: true } }),
+  "backup": confirm("backup.save"),
+  "destroy": confirm("vault.destroy", { vault: { state: "unlocked", reason: "", keys: 3 }, proof: { passphrase: false }, word, waitMs: 10_000 }),
+  "destroy locked": confirm("vault.destroy", { vault: { state: "locked", reason: "", keys: -1 }, word, waitMs: 10_000 }),
+  "destroy lost": confirm("vault.destroy", { vault: { state: "lost", reason: "share-missing", keys: 1 }, proof: { passphrase: false }, word, waitMs: 10_000 }),
+  "unlock": { kind: "unlock", app, proof: both, phrase: true },
+  "unlock again": { kind: "unlock", app, proof: { passphrase: true }, phrase: false, problem: { code: "wrong-passphrase" } },
+  "unlock by passkey": { kind: "unlock", app, proof: { passphrase: false, passkeys, challenge: bytes(1) }, phrase: true },
+  "new passphrase": { kind: "new-passphrase", app, for: "vault", suggestion: SUGGESTION, minChars: 12, maxBytes: 1024 },
+  "forgotten passphrase": { kind: "new-passphrase", app, for: "forgot", suggestion: SUGGESTION, minChars: 12, maxBytes: 1024, problem: { code: "same" } },
+  "new passkey": { kind: "new-passkey", app, for: "vault", label: "Passkey of 27 November", challenge: bytes(1), user: bytes(4), salt: bytes(3), known: [bytes(2)] },
+  "another passkey": { kind: "new-passkey", app, for: "slot", label: "Passkey", challenge: bytes(1), user: bytes(4), salt: bytes(3), known: [], problem: { code: "passkey-no-prf" } },
+  "show phrase": { kind: "show-phrase", words: WORDS },
+  "ask words": { kind: "ask-words", positions: [3, 7, 11] },
+  "ask words again": { kind: "ask-words", positions: [3, 7, 11], problem: { code: "words-wrong", number: 7 } },
+  "phrase": { kind: "phrase", app, for: "unlock" },
+  "phrase again": { kind: "phrase", app, for: "restore", problem: { code: "word-unknown", number: 4, text: "abuot" } },
+  "save backup": { kind: "save-file", what: "backup", name: "vault-2026-11-27.kmsbackup", createdAt: 1795700003, keys: 3 },
+  "save audit": { kind: "save-file", what: "audit", name: "audit-2026-11-27.txt", createdAt: 1795700003, keys: 3 },
+  "pick file": { kind: "pick-file", app, maxBytes: 4 << 20 },
+  "pick file again": { kind: "pick-file", app, maxBytes: 4 << 20, problem: { code: "file-edited" } },
+  "restore": { kind: "restore", app, createdAt: 1795500003, epoch: 12, keys: 3, from: app },
+  "restore elsewhere": { kind: "restore", app, createdAt: 1795500003, epoch: 12, keys: 1, from: { origin: "https://old.example", account: "" }, word: "RESTORE" },
+  "activity": {
+    kind: "activity", app, older: true, newest: true, total: 1204,
+    entries: [
+      event(1, "jwt.sign", { kid: key.kid, label: key.label, purpose: "signing", details: { aud: "https://api.example", jti: "x" } }),
+      event(2, "vault.destroy", { outcome: "cancelled" }),
+      event(3, "keys.create", { kid: key.kid, purpose: "vapid", details: { purpose: "vapid", alg: "ES256" } }),
+      event(4, "token.vapid", { kid: key.kid, details: { aud: "https://push.example" } }),
+      event(5, "jwt.sign", { outcome: "quota_exceeded", details: { count: "17" } }),
+      event(6, "something.new", { outcome: "strange_code" }),
+      event(7, "slots.add", { details: { kind: "passkey" } }),
+      event(8, "something.new", {}),
+      event(9, "vault.unlock", {}),
+    ],
+  },
+  "activity empty": { kind: "activity", app, older: false, newest: true, total: 0, entries: [] },
+  "methods": {
+    kind: "methods", app, lock: "passphrase", recovery: true, recoveryAt: 1795500003,
+    slots: [{ id: "s1", kind: "passphrase", label: "", createdAt: 1795500003 }, slot, { ...slot, id: "s3", label: "Security key" }],
+  },
+  "methods open": { kind: "methods", app, lock: "none", recovery: false, slots: [{ id: "s0", kind: "device", label: "", createdAt: 1795500003, last: true }] },
+  "done": { kind: "done", what: "backup.restore", keys: 3 },
+};
