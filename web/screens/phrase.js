@@ -38,7 +38,8 @@ function drawAskWords(stage, { positions, problem }) {
     buttons(stage.cancelButton(), button("back", "phrase.again", () => stage.answer({ choice: "back" })), next),
   );
   stage.begin(fields[0].input);
-  if (problem) stage.problem(problemText(problem), fields[0].input);
+  const wrong = Math.max(0, positions.indexOf(problem?.number));
+  if (problem) stage.problem(problemText(problem), fields[wrong].input);
 }
 
 const PHRASE_WORDS = 12;

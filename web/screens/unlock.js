@@ -7,7 +7,9 @@ function problemText({ code, number = 0, text = "" }) {
 
 function passphraseField(stage, autocomplete, oninput) {
   const secret = field("passphrase", [say("unlock.passphrase")], { autocomplete, oninput });
-  secret.node.append(element("div", { className: "row" }, secretFields(stage, secret)));
+  const row = element("div", { className: "beside" });
+  secret.input.replaceWith(row);
+  row.append(secret.input, secretFields(stage, secret));
   return secret;
 }
 
