@@ -68,7 +68,7 @@ class Frame {
     await this.waitFor(selector);
     await this.here(async (driver) => {
       const element = await driver.findElement(By.css(selector));
-      await driver.executeScript("arguments[0].scrollIntoView({ block: 'center' })", element);
+      await driver.executeAsyncScript(scrollTo, element);
       await driver.actions().move({ origin: element }).click().perform();
     });
   }
@@ -112,6 +112,13 @@ class Frame {
     });
   }
 }
+
+// Where this scrolls, a click at once may still hit what was there before.
+const scrollTo = `
+  const [element, done] = arguments;
+  const before = element.getBoundingClientRect().top;
+  element.scrollIntoView({ block: "center" });
+  setTimeout(done, element.getBoundingClientRect().top === before ? 0 : 50);`;
 
 // The enclave's frame is in a shadow tree, into which no selector looks.
 const findFrame = `

@@ -45,9 +45,9 @@ const answers = (frame) => frame.evaluate(() => gallery.heard.filter(({ id }) =>
 const enabled = (frame, selector) => frame.evaluate((selector) => document.querySelector(selector)?.disabled === false, selector);
 const focus = (frame) => frame.evaluate(() => document.activeElement.id);
 
-/** The one answer to the screen with this number. */
-async function answered(frame, id) {
-  return await eventually(`an answer to ${id}`, async () => (await answers(frame)).find((each) => each.id === id));
+/** The one answer to the screen with this number; what is its name where there are several. */
+async function answered(frame, id, what = id) {
+  return await eventually(`an answer to ${what}`, async () => (await answers(frame)).find((each) => each.id === id));
 }
 
 /** Waits until a button may be used, and presses it. */
@@ -366,7 +366,7 @@ for (const engine of chosenEngines()) {
       ]) {
         const id = await show(frame, name);
         await press(frame, selector);
-        assert.deepEqual((await answered(frame, id)).answer, answer, name);
+        assert.deepEqual((await answered(frame, id, name)).answer, answer, name);
       }
       assert.equal(await frame.evaluate(() => document.querySelectorAll("[id^=remove]").length), 0);
       await show(frame, "activity");
@@ -381,7 +381,7 @@ for (const engine of chosenEngines()) {
         const id = await show(frame, name);
         await frame.click("h1");
         await frame.press("Escape");
-        assert.deepEqual((await answered(frame, id)).answer, answer, name);
+        assert.deepEqual((await answered(frame, id, name)).answer, answer, name);
       }
     });
 

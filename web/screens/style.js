@@ -26,7 +26,7 @@ const STYLE = `
   h1 { margin: 0 0 .75rem; font-size: 1.375rem; font-weight: 650; line-height: 1.25; text-wrap: balance; }
   h2 { margin: 1.5rem 0 .5rem; font-size: 1rem; font-weight: 650; line-height: 1.35; }
   p { margin: 0 0 .75rem; }
-  h1:focus, p:focus { outline: none; }
+  [tabindex="-1"]:focus { outline: none; }
   blockquote { margin: 0 0 1rem; padding: .125rem 0 .125rem .75rem; border-inline-start: .25rem solid var(--line); }
   blockquote p { margin: 0; }
   dl { margin: 0 0 1rem; padding: .75rem 1rem; background: var(--soft); border-radius: .625rem; }
