@@ -50,6 +50,16 @@ func Run(t *testing.T, p Platform) {
 		{"CommittedButUnanswered", testCommittedButUnanswered},
 		{"WithoutShareNothingOpens", testWithoutShareNothingOpens},
 		{"NothingSecretInMessages", testNothingSecretInMessages},
+		{"Passphrase", testPassphrase},
+		{"Slots", testSlots},
+		{"ManySlots", testManySlots},
+		{"SecondTab", testSecondTab},
+		{"OldBlobsPutBack", testOldBlobsPutBack},
+		{"StrengthIsRaised", testStrengthIsRaised},
+		{"HeaderIsGuarded", testHeaderIsGuarded},
+		{"Assertions", testAssertions},
+		{"Registrations", testRegistrations},
+		{"SeveralPasskeys", testSeveralPasskeys},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, p) })
 	}
