@@ -13,7 +13,7 @@ export const keys = {
   label: ({ signing, vapid }) => (signing || vapid ? "Create two more" : "Create both keys"),
 
   hint: ({ signing, vapid }) => (signing || vapid
-    ? "The steps below work with the newest two, so their results are cleared when you create more. The earlier keys stay in the vault: this release has no way to delete one."
+    ? "The steps below work with the newest two, so their results are cleared when you create more. The earlier keys stay in the vault; “Your keys” replaces and revokes them."
     : null),
 
   async run(session) {
