@@ -26,7 +26,7 @@ const RULES = `
     overflow: hidden; overscroll-behavior: contain; background: Canvas; box-shadow: 0 1rem 3rem rgb(0 0 0 / .35); }
   .${CLASS}::backdrop { background: rgb(0 0 0 / .5); }
   .${CLASS} > div { block-size: 100%; }
-  @media (max-width: 34rem) { .${CLASS} { border-radius: 0; } }
+  @media (max-width: 34rem) { .${CLASS} { block-size: 100dvh; border-radius: 0; } }
   @media (max-width: 34rem) or (max-height: 44rem) {
     .${CLASS} { padding: env(safe-area-inset-top) env(safe-area-inset-right) env(safe-area-inset-bottom) env(safe-area-inset-left); }
   }

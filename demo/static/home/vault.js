@@ -41,7 +41,7 @@ const faces = {
     return [
       face("alert", "Your vault is lost", reasons[reason] ?? "The enclave cannot open what this app remembers.", "bad"),
       h("p", {}, gone
-        ? "A backup file and your recovery phrase bring the keys back, to this vault's newest state that was seen here or a later one. Without them the keys are gone for good: tell whoever relies on them."
+        ? "A backup file and your recovery phrase bring the keys back. Without them the keys are gone for good: tell whoever relies on them. This is not the same as never having had a vault, so nothing new is set up here by itself."
         : "A backup cannot be restored beside it. Clear what is left first; then this page offers to restore."),
       gone ? form(session, "restore", [["restore-go", "Restore from a backup", "primary", (choice) => restore(session, choice)]]) : null,
       h("p", { class: "actions" }, button("clear", "Clear what is left…", async () => {
@@ -49,7 +49,7 @@ const faces = {
         await session.refresh();
         return "What was left is gone. You can set up a new vault, or restore any backup.";
       }, { look: "danger" })),
-      gone ? h("p", { class: "fine" }, "Only an older backup left? It is refused here, so that nobody passes it off as the newest. Clear what is left first; then any backup of yours can be restored.") : null,
+      gone ? h("p", { class: "fine" }, "The backup has to be as new as the vault was when this app last saw it, so that nobody passes off an old one. If you have an older one only, clear what is left first; then it is accepted.") : null,
     ];
   },
 

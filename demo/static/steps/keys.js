@@ -4,11 +4,12 @@ import { checks, copyable, groups, h, more, time } from "../dom.js";
 import { picture } from "../picture.js";
 import { thumbprint } from "../verify.js";
 import { algorithms, purposes } from "../words.js";
+import { closed } from "../step.js";
 
 export const keys = {
   id: "keys",
 
-  needs: (session) => (session.open ? null : "Create the vault first."),
+  needs: (session) => (session.open ? null : closed(session)),
 
   label: ({ signing, vapid }) => (signing || vapid ? "Create two more" : "Create both keys"),
 
