@@ -67,7 +67,7 @@ func New(ctx context.Context, cfg Config) *Enclave {
 		ID: vault.ID(cfg.Origin, cfg.Account), Share: cfg.Share, Marker: cfg.Marker,
 	})
 	e.refusals.init(e)
-	e.idle.lock = e.lockIdle
+	e.idle.lock, e.idle.now = e.lockIdle, cfg.Now
 	e.crew = newCrew(e.receive)
 	e.crew.start(e.ctx)
 	e.running.Go(e.announce)
@@ -258,6 +258,9 @@ func (c *call) bound(most time.Duration) {
 }
 
 func (c *call) authorise() (err error) {
+	if c.row.Auth != Open && c.idle.over(c.cfg.Now()) {
+		c.lockIdle()
+	}
 	switch c.row.Auth {
 	case Open:
 		return nil
@@ -277,9 +280,6 @@ func (c *call) authorise() (err error) {
 }
 
 func (c *call) authoriseSession() (err error) {
-	if c.idle.over(c.cfg.Now()) {
-		c.lockIdle()
-	}
 	if c.vault, err = c.vaults.Current(c.ctx); err != nil {
 		return err
 	}

@@ -14,10 +14,11 @@ import (
 // with the machine, so the time of day is asked, too, before the vault is used again.
 type idle struct {
 	lock func()
+	now  func() time.Time
 
 	mu    sync.Mutex
 	after time.Duration // 0: nothing is to be locked
-	used  time.Time
+	used  time.Time     // last
 	timer *time.Timer
 }
 
@@ -58,12 +59,19 @@ func (i *idle) touch(now time.Time) {
 func (i *idle) over(now time.Time) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.after > 0 && now.Sub(i.used) >= i.after
+	return i.after > 0 && passed(i.used, now) >= i.after
+}
+
+// passed returns how much time has passed by the clock that says more. The monotonic
+// one, which Sub takes where there is one, may stand still while the machine sleeps, and
+// the time of day may be set back.
+func passed(from, to time.Time) time.Duration {
+	return max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
 }
 
 func (i *idle) ring() {
 	i.mu.Lock()
-	left := i.after - time.Since(i.used)
+	left := i.after - passed(i.used, i.now())
 	if i.after > 0 && left > 0 {
 		i.timer.Reset(left)
 	}
@@ -93,7 +101,7 @@ func (e *Enclave) lockVault(ctx context.Context, why string) error {
 	err := e.vaults.Lock(ctx, audit.Entry{
 		Method: "vault.lock", Origin: e.cfg.Origin, Outcome: "ok", Details: map[string]string{"why": why},
 	})
-	if !errors.Is(err, vault.ErrNoLock) && !errors.Is(err, vault.ErrAbsent) {
+	if !errors.Is(err, vault.ErrNoLock) && !errors.Is(err, vault.ErrAbsent) && !errors.Is(err, vault.ErrLost) {
 		e.notify("locked", lockedEvent{State: vault.Locked, Reason: why})
 	}
 	return err

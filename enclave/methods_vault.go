@@ -174,11 +174,9 @@ func (c *call) afterUnlock(way *vault.Way, took time.Duration, text string) (err
 	if err != nil {
 		return err
 	}
-	err = c.change(vault.Change{Way: way, Add: &slot, Remove: old.ID, Same: true}, "slots.raise", nil)
-	if errors.Is(err, ledger.ErrReplaced) {
-		return nil // another tab was faster, and the next time will do
-	}
-	return err
+	// If it fails, for another tab was faster or storage is full, the next time will do.
+	_ = c.change(vault.Change{Way: way, Add: &slot, Remove: old.ID, Same: true}, "slots.raise", nil)
+	return nil
 }
 
 func (c *call) passphraseSlot() *vault.Slot {

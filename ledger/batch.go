@@ -13,7 +13,9 @@ func (l *Ledger) run() {
 	defer func() { l.release() }()
 	idle := time.NewTimer(lockIdle)
 	defer idle.Stop()
-	for {
+	// Behind a renewal nothing more is served, though there may be something in the
+	// queue: the state is that of another vault then.
+	for l.ctx.Err() == nil {
 		select {
 		case first := <-l.queue:
 			l.serve(first)

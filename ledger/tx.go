@@ -88,9 +88,31 @@ func (tx *Tx) Names(kind string) ([]string, error) {
 }
 
 // All returns the records of one of the vault's own kinds that is not often
-// rewritten (see Sealer), opened, in order of id, as they are committed. Each is one
-// that was written; the caller knows how many there ought to be.
-func (tx *Tx) All(kind string) ([]store.Record, error) { return tx.l.all(tx.ctx, kind) }
+// rewritten (see Sealer), opened, in order of id. Each is one that was written; the
+// caller knows how many there ought to be, and must not change their values.
+func (tx *Tx) All(kind string) ([]store.Record, error) {
+	records, err := tx.l.all(tx.ctx, kind)
+	if err != nil {
+		return nil, err
+	}
+	for _, changes := range []map[store.Name][]byte{tx.writes, tx.op} {
+		for name, value := range changes {
+			if name.Kind != kind {
+				continue
+			}
+			at, found := slices.BinarySearchFunc(records, name, func(r store.Record, name store.Name) int { return compareName(r.Name, name) })
+			switch {
+			case value == nil && found:
+				records = slices.Delete(records, at, at+1)
+			case found:
+				records[at].Value = value
+			case value != nil:
+				records = slices.Insert(records, at, store.Record{Name: name, Value: value})
+			}
+		}
+	}
+	return records, nil
+}
 
 // Log returns up to limit leaves from seq on, as canonical entries.
 func (tx *Tx) Log(from uint64, limit int) ([][]byte, error) {

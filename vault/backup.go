@@ -226,7 +226,7 @@ func (b *Backup) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if b.ring, err = (&keyring{engine: b.engine}).with(ctx, vaultKey); err != nil {
+	if b.ring, err = (&keyring{engine: b.engine, byKind: map[string]keyengine.AEADKey{}}).with(ctx, vaultKey); err != nil {
 		return err
 	}
 	key, err := b.ring.derive(ctx, infoBackup)

@@ -3,12 +3,14 @@
 package vault
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"testing"
 
 	"github.com/kms-enclave/kms-enclave/keyengine"
+	"github.com/kms-enclave/kms-enclave/passphrase"
 	"github.com/kms-enclave/kms-enclave/store"
 )
 
@@ -97,6 +99,58 @@ func TestNewerHeader(t *testing.T) {
 	}
 }
 
+// exampleHeader has a slot of each kind, and a recovery phrase.
+func exampleHeader() *header {
+	to := recipient{Public: make([]byte, 1216), Enc: make([]byte, 1120)}
+	return &header{
+		Instance: make([]byte, 16), Lineage: make([]byte, 16), Lock: KindPassphrase, Idle: 900, Persistence: PersistDevice,
+		Slots: []slot{
+			{ID: "x", Kind: KindDevice},
+			{ID: "y", Kind: KindPassphrase, Sealed: &to, Salt: make([]byte, 16), Argon: &passphrase.Params{MemoryKiB: 19 << 10, Passes: 2}},
+			{ID: "z", Kind: KindPasskey, Sealed: &to, Salt: make([]byte, 32), Passkey: &Passkey{Credential: []byte{1}, Algorithm: -7, Public: make([]byte, 65)}},
+		},
+		Recovery: &sealed{recipient: to, CreatedAt: 1, Phrase: make([]byte, 16), VaultKey: []byte{1}},
+	}
+}
+
+// TestHeaderRefuses: a slot that lacks what its kind needs, and a cost that would keep
+// the machine busy for an hour, are noticed before anything is computed.
+func TestHeaderRefuses(t *testing.T) {
+	for name, change := range map[string]func(h *header){
+		"no slot":                      func(h *header) { h.Slots = nil },
+		"an unknown kind":              func(h *header) { h.Slots[0].Kind = "password" },
+		"a short instance":             func(h *header) { h.Instance = h.Instance[1:] },
+		"no lineage":                   func(h *header) { h.Lineage = nil },
+		"a long lineage":               func(h *header) { h.Lineage = make([]byte, 17) },
+		"a passphrase without cost":    func(h *header) { h.Slots[1].Argon = nil },
+		"a passphrase without its key": func(h *header) { h.Slots[1].Sealed = nil },
+		"a passkey without its key":    func(h *header) { h.Slots[2].Sealed = nil },
+		"a passkey without itself":     func(h *header) { h.Slots[2].Passkey = nil },
+		"more passes than there are":   func(h *header) { h.Slots[1].Argon.Passes = 1 << 30 },
+		"more memory than there is":    func(h *header) { h.Slots[1].Argon.MemoryKiB = 1 << 31 },
+		"one pass":                     func(h *header) { h.Slots[1].Argon.Passes = 1 },
+		"hardly any memory":            func(h *header) { h.Slots[1].Argon.MemoryKiB = 8 },
+		"no cost at all":               func(h *header) { *h.Slots[1].Argon = passphrase.Params{} },
+	} {
+		h := exampleHeader()
+		change(h)
+		encoded, err := h.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := parseHeader(encoded); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	encoded, err := exampleHeader().encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parseHeader(encoded); err != nil {
+		t.Errorf("the example itself: %v", err)
+	}
+}
+
 func FuzzHeader(f *testing.F) {
 	h := &header{Format: 1, Instance: make([]byte, 16), Slots: []slot{{ID: "x", Kind: "device"}}}
 	encoded, err := h.encode()
@@ -104,18 +158,36 @@ func FuzzHeader(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(encoded)
+	if encoded, err = exampleHeader().encode(); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(encoded)
+	f.Add([]byte(`{"format":1,"instance":"AAAAAAAAAAAAAAAAAAAAAA==","slots":[{"id":"x","kind":"device"}]}`))
 	f.Add([]byte(`{"format":3}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, err := parseHeader(b)
 		if err != nil {
 			return
 		}
+		h.relock()
+		if c := h.clone(); (h.Lock == LockNone) != (c.byKind(KindDevice) != nil) || len(c.Slots) != len(h.Slots) {
+			t.Errorf("%q: lock %q", b, h.Lock)
+		}
+		for _, s := range h.Slots {
+			if s.Kind == KindPassphrase && s.Argon.Check() != nil {
+				t.Errorf("%q: cost %+v accepted", b, s.Argon)
+			}
+		}
 		again, err := h.encode()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := parseHeader(again); err != nil {
-			t.Errorf("%q encodes to %q, which is refused: %v", b, again, err)
+		second, err := parseHeader(again)
+		if err != nil {
+			t.Fatalf("%q encodes to %q, which is refused: %v", b, again, err)
+		}
+		if twice, err := second.encode(); err != nil || !bytes.Equal(again, twice) {
+			t.Errorf("%q encodes to %q, and then to %q (%v)", b, again, twice, err)
 		}
 	})
 }

@@ -250,11 +250,20 @@ class Launch {
       case "exited":
         return this.#end({ type: "died", message: "The enclave's program ended. Connect again." });
       case "dialog":
-        return this.#screens.show(data.id, data.request, data.file);
+        return this.#draw(data);
       case "progress":
         return this.#screens.progress(data.progress);
       case "dismiss":
         return this.#screens.dismiss();
+    }
+  }
+
+  // A question that nobody sees would never be answered.
+  #draw({ id, request, file }) {
+    try {
+      this.#screens.show(id, request, file);
+    } catch (error) {
+      this.#end({ type: "died", message: `The dialog ${printable(String(request?.kind), 40)} cannot be drawn: ` + printable(String(error), 200) });
     }
   }
 

@@ -82,6 +82,17 @@ class Frame {
     await this.page.handle.keyboard.type(text);
   }
 
+  /** Types into fields, by selector, and clicks the button once it may be. */
+  async fill(fields, button) {
+    for (const [selector, text] of Object.entries(fields)) await this.type(selector, text);
+    await this.click(`${button}:enabled`);
+  }
+
+  /** Picks a file in a file field, as the user does in the browser's own dialog. */
+  async pick(selector, path) {
+    await (await this.#element(selector)).uploadFile(path);
+  }
+
   /** Presses a named key ("Enter", "Tab", "Escape") wherever the focus is. */
   async press(key) {
     await this.page.handle.keyboard.press(key);
@@ -126,6 +137,12 @@ class Page extends Frame {
 
   async reload() {
     await this.handle.reload({ waitUntil: "load", timeout: 30_000 });
+  }
+
+  /** Saves what the page downloads in this directory. Chromium only. */
+  async saveDownloads(directory) {
+    const session = await this.handle.createCDPSession();
+    await session.send("Browser.setDownloadBehavior", { behavior: "allow", downloadPath: directory });
   }
 
   async bringToFront() {

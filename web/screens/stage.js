@@ -137,7 +137,7 @@ class Stage {
 
   // On the document: where nothing may take the focus yet, keys go to its body.
   #onKey = (event) => {
-    if (event.key !== "Escape" || !event.isTrusted) return;
+    if (event.key !== "Escape" || event.isComposing || !event.isTrusted) return;
     event.preventDefault();
     this.#escape();
   };
