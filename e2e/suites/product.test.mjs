@@ -149,7 +149,12 @@ after(() => demo?.stop());
 for (const engine of chosenEngines()) {
   describe(`${engine}: product`, () => {
     let browser, person, words;
-    const downloads = () => join(demo.directory, `downloads-${engine}`);
+    const downloads = (which = "first") => join(demo.directory, `${engine}-${which}`);
+    const backups = async (which) => (await readdir(downloads(which)).catch(() => [])).filter((name) => name.endsWith(".kmsbackup")).map((name) => join(downloads(which), name));
+    const downloadTo = async (which) => {
+      const session = await browser.handle.target().createCDPSession();
+      await session.send("Browser.setDownloadBehavior", { behavior: "allow", downloadPath: downloads(which) });
+    };
     const look = (what) => (engine === "chromium" ? audited(person.page, what) : undefined);
 
     before(async () => {
@@ -157,9 +162,7 @@ for (const engine of chosenEngines()) {
         preferences: { "browser.download.folderList": 2, "browser.download.dir": downloads(), "browser.helperApps.neverAsk.saveToDisk": "application/octet-stream" },
       });
       person = await Person.at(browser, demo.url);
-      if (engine !== "chromium") return;
-      const session = await browser.handle.target().createCDPSession();
-      await session.send("Browser.setDownloadBehavior", { behavior: "allow", downloadPath: downloads() });
+      if (engine === "chromium") await downloadTo("first");
     });
     after(() => browser?.close());
     afterEach(async (t) => {
@@ -203,7 +206,7 @@ for (const engine of chosenEngines()) {
       await person.said("#check");
       await person.savesBackup();
       if (engine !== "webkit") {
-        await eventually("the file", async () => (await readdir(downloads()).catch(() => [])).some((name) => name.endsWith(".kmsbackup")));
+        await eventually("the file", async () => (await backups()).length === 1);
       }
       await person.revokes(await person.createsKey("Old phone"));
       const lines = await page.evaluate(() => [...document.querySelectorAll("#events li")].map(({ className, textContent }) => ({ className, textContent })));
@@ -219,13 +222,10 @@ for (const engine of chosenEngines()) {
     if (engine !== "chromium") return;
     it("a vault that is lost comes back from its newest backup, and from no older one", async () => {
       const { page } = person;
-      await page.click("#backup");
-      await person.confirms();
-      await person.frame.click("#save");
-      await person.frame.click("#saved");
-      const files = async () => (await readdir(downloads())).filter((name) => name.endsWith(".kmsbackup")).sort((a, b) => b.length - a.length);
-      await eventually("a second file", async () => (await files()).length === 2);
-      const [newest, older] = await files(); // the browser numbers the second one
+      await downloadTo("second");
+      await person.savesBackup();
+      await eventually("the second file", async () => (await backups("second")).length === 1);
+      const [[older], [newest]] = await Promise.all([backups("first"), backups("second")]);
 
       await person.frame.evaluate(async () => {
         for (const { name } of await indexedDB.databases()) indexedDB.deleteDatabase(name);
@@ -234,9 +234,9 @@ for (const engine of chosenEngines()) {
       await person.sees("lost");
       await look("lost");
       await page.click("#restore-go");
-      await pick(person.frame, join(downloads(), older));
-      await eventually("a problem", () => person.frame.evaluate(() => document.querySelector("#problem")?.textContent !== ""));
-      await pick(person.frame, join(downloads(), newest));
+      await pick(person.frame, older);
+      await eventually("a problem", () => person.frame.evaluate(() => Boolean(document.querySelector("main #problem")?.textContent)));
+      await pick(person.frame, newest);
       await person.frame.type("#phrase", words.join(" "));
       await person.frame.click("#next:enabled");
       await person.frame.click("#confirm:enabled");
