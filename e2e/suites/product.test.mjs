@@ -150,7 +150,7 @@ for (const engine of chosenEngines()) {
   describe(`${engine}: product`, () => {
     let browser, person, words;
     const downloads = (which = "first") => join(demo.directory, `${engine}-${which}`);
-    const backups = async (which) => (await readdir(downloads(which)).catch(() => [])).filter((name) => name.endsWith(".kmsbackup")).map((name) => join(downloads(which), name));
+    const backups = async (which) => (await readdir(downloads(which))).filter((name) => name.endsWith(".kmsbackup")).map((name) => join(downloads(which), name));
     const downloadTo = async (which) => {
       const session = await browser.handle.target().createCDPSession();
       await session.send("Browser.setDownloadBehavior", { behavior: "allow", downloadPath: downloads(which) });
@@ -158,6 +158,7 @@ for (const engine of chosenEngines()) {
     const look = (what) => (engine === "chromium" ? audited(person.page, what) : undefined);
 
     before(async () => {
+      for (const which of ["first", "second"]) await mkdir(downloads(which));
       browser = await launch(engine, {
         preferences: { "browser.download.folderList": 2, "browser.download.dir": downloads(), "browser.helperApps.neverAsk.saveToDisk": "application/octet-stream" },
       });
