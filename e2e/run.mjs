@@ -16,7 +16,7 @@ import { go } from "./lib/gotool.mjs";
 const suites = fileURLToPath(new URL("suites", import.meta.url));
 
 // The long ones begin, so that none of them ends alone.
-const LONG = ["tamper", "dialog", "hostile", "go", "persist", "egress", "tabs"];
+const LONG = ["tamper", "dialog", "hostile", "go", "screens", "persist", "egress", "tabs"];
 
 function weight(name) {
   const at = LONG.indexOf(basename(name, ".test.mjs"));

@@ -18,7 +18,7 @@ func describeSave(c *call, _ *api.None) (prompt.Confirm, error) {
 	if enabled, _ := c.vault.Recovery(); !enabled {
 		return prompt.Confirm{}, vault.ErrNoPhrase
 	}
-	return prompt.Confirm{Enabled: true}, nil
+	return prompt.Confirm{}, nil
 }
 
 // backupSave hands a file to the user, by way of the frame: the app never has it.

@@ -121,11 +121,10 @@ func below(random io.Reader, n int) (int, error) {
 }
 
 func describeCheck(c *call, _ *api.None) (prompt.Confirm, error) {
-	enabled, _ := c.vault.Recovery()
-	if !enabled {
+	if enabled, _ := c.vault.Recovery(); !enabled {
 		return prompt.Confirm{}, vault.ErrNoPhrase
 	}
-	return prompt.Confirm{Enabled: enabled}, nil
+	return prompt.Confirm{}, nil
 }
 
 // recoveryCheck has the user prove that the phrase is still at hand.

@@ -87,18 +87,18 @@ func TestProblemsHaveWords(t *testing.T) {
 func TestWordsRefused(t *testing.T) {
 	const good = `{"a.b": "c {x}", "a.n": {"one": "{n} d", "other": "{n} ds"}}`
 	for name, test := range map[string]struct{ en, de, want string }{
-		"a key that is missing":        {good, `{"a.b": "c {x}"}`, `lacks "a.n"`},
-		"a key too many":               {good, strings.Replace(good, "{", `{"a.c": "d", `, 1), "not in English"},
-		"another placeholder":          {good, strings.Replace(good, "{x}", "{y}", 1), "placeholders"},
-		"no placeholder":               {good, strings.Replace(good, "{x}", "x", 1), "placeholders"},
-		"a form that is missing":       {good, strings.Replace(good, `"one": "{n} d", `, "", 1), "forms"},
-		"an open brace":                {good, strings.Replace(good, "c ", "c { ", 1), "brace"},
-		"an empty text":                {good, strings.Replace(good, "{n} ds", "", 1), "empty"},
-		"a control character":          {good, strings.Replace(good, "c ", `c\u0085`, 1), "control"},
-		"a key twice":                  {good, strings.Replace(good, "{", `{"a.b": "c {x}", `, 1), "duplicate"},
-		"a key that is no name":        {strings.Replace(good, "a.b", "a b", 1), strings.Replace(good, "a.b", "a b", 1), "dots"},
-		"no English":                   {"{}", good, "no English"},
-		"a list":                       {`["a"]`, good, "en.json"},
+		"a key that is missing":         {good, `{"a.b": "c {x}"}`, `lacks "a.n"`},
+		"a key too many":                {good, strings.Replace(good, "{", `{"a.c": "d", `, 1), "not in English"},
+		"another placeholder":           {good, strings.Replace(good, "{x}", "{y}", 1), "placeholders"},
+		"no placeholder":                {good, strings.Replace(good, "{x}", "x", 1), "placeholders"},
+		"a form that is missing":        {good, strings.Replace(good, `"one": "{n} d", `, "", 1), "forms"},
+		"an open brace":                 {good, strings.Replace(good, "c ", "c { ", 1), "brace"},
+		"an empty text":                 {good, strings.Replace(good, "{n} ds", "", 1), "empty"},
+		"a control character":           {good, strings.Replace(good, "c ", `c\u0085`, 1), "control"},
+		"a key twice":                   {good, strings.Replace(good, "{", `{"a.b": "c {x}", `, 1), "duplicate"},
+		"a key that is no name":         {strings.Replace(good, "a.b", "a b", 1), strings.Replace(good, "a.b", "a b", 1), "dots"},
+		"no English":                    {"{}", good, "no English"},
+		"a list":                        {`["a"]`, good, "en.json"},
 		"a text that is not a sentence": {good, strings.Replace(good, `"c {x}"`, "1", 1), "de.json"},
 	} {
 		files := fstest.MapFS{"words/en.json": {Data: []byte(test.en)}, "words/de.json": {Data: []byte(test.de)}}

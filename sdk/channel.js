@@ -53,7 +53,7 @@ export const browserClock = {
  * @property {boolean} dialog the user is asked: never ask twice
  * @property {number} timeoutMs the call's budget in milliseconds, from 1 to 2^31-1
  * @property {AbortSignal} [signal]
- * @property {() => Promise<void>} [prepare] runs before the call is queued; what it throws is the call's error
+ * @property {() => Promise<object | void>} [prepare] runs before the call is queued, and may return other params for it; what it throws is the call's error
  * @property {(result: unknown) => Promise<unknown> | unknown} [succeeded] runs before the call resolves, and also when it had timed out;
  *   what it throws is the call's error. AGAIN has the call posted once more, but only once
  * @property {() => void} [undone] runs at most once, after `prepare`, when it is sure that the enclave has done nothing
@@ -212,14 +212,18 @@ export class Channel {
 
   /**
    * @param {Call} call
-   * @param {() => Promise<void>} prepare
+   * @param {() => Promise<object | void>} prepare
    */
   async #prepare(call, prepare) {
     call.state = "preparing";
     this.#aside.add(call);
     this.#startTimer(call);
-    const error = await prepare().then(() => undefined, (reason) => /** @type {KmsError} */ (reason));
-    if (error) this.#settle(call, error);
+    try {
+      const params = await prepare();
+      if (params) call.params = encodeParams(call.method, params);
+    } catch (error) {
+      this.#settle(call, /** @type {KmsError} */ (error));
+    }
     if (!this.#aside.delete(call)) return this.#undone(call); // settled meanwhile
     this.#stopTimer(call);
     this.#enqueue(call);
@@ -312,7 +316,7 @@ export class Channel {
    * @param {KmsError} error
    */
   #failed(call, error) {
-    call.doubt = !NOTHING_DONE.has(error.code);
+    call.doubt = !NOTHING_DONE.has(error.code) && !saidNo(call, error);
     if (call.state === "settled") return call.doubt ? undefined : this.#undone(call);
     const pause = BACKOFF_MS * 2 ** call.tries * (0.5 + this.#clock.random() / 2);
     if (call.options.signal?.aborted || !mayRepeat(call, error) || pause >= call.left) {
@@ -394,15 +398,26 @@ export class Channel {
 }
 
 /**
+ * A user who says no, or does not answer, has let nothing be done. Where the app called it off, or stopped waiting,
+ * the enclave may have been past the question.
+ *
+ * @param {Call} call
+ * @param {KmsError} error
+ */
+function saidNo({ state, options }, { code }) {
+  return options.dialog && (code === "cancelled" || code === "expired") && state !== "settled" && !options.signal?.aborted;
+}
+
+/**
  * `busy` and `conflict` promise that nothing was done; after other errors only a repeatable method
- * may be repeated. Nobody is asked twice.
+ * may be repeated. Nobody is asked twice: `busy` comes before the question, all else may come after it.
  *
  * @param {Call} call
  * @param {KmsError} error
  */
 function mayRepeat({ tries, options }, { code, retryable }) {
   const harmless = options.repeatable || code === "busy" || code === "conflict";
-  return retryable && harmless && !options.dialog && tries < TRIES;
+  return retryable && harmless && (code === "busy" || !options.dialog) && tries < TRIES;
 }
 
 /**

@@ -9,6 +9,10 @@
 // handshake, whatever the frame's own code was pinned to. Frames in shadow trees have no number
 // (HTML, "document-tree child navigables"); nothing but the app's own page can find them.
 //
+// What is taller than the element scrolls inside the frame: its size is never changed while a person reads,
+// and no screen of the enclave can push a button out of the element. On a phone it has all of the screen but
+// the parts that the device keeps for itself.
+//
 // The app's Content Security Policy may forbid inline styles, so styles are set through the CSSOM.
 
 const SANDBOX = "allow-scripts allow-same-origin allow-downloads";
@@ -17,12 +21,16 @@ const ALLOW = "publickey-credentials-get; publickey-credentials-create";
 export const CLASS = "kms-enclave-dialog";
 
 const RULES = `
-  .${CLASS} { box-sizing: border-box; inline-size: min(100vw, 32rem); block-size: min(100dvh, 40rem);
+  .${CLASS} { box-sizing: border-box; inline-size: min(100vw, 34rem); block-size: min(100dvh, 44rem);
     max-inline-size: none; max-block-size: none; margin: auto; padding: 0; border: 0; border-radius: .75rem;
-    overflow: hidden; background: Canvas; box-shadow: 0 1rem 3rem rgb(0 0 0 / .35); }
+    overflow: hidden; overscroll-behavior: contain; background: Canvas; box-shadow: 0 1rem 3rem rgb(0 0 0 / .35); }
   .${CLASS}::backdrop { background: rgb(0 0 0 / .5); }
   .${CLASS} > div { block-size: 100%; }
-  @media (max-width: 32rem) { .${CLASS} { border-radius: 0; } }`;
+  @media (max-width: 34rem) { .${CLASS} { block-size: 100dvh; border-radius: 0; } }
+  @media (max-width: 34rem) or (max-height: 44rem) {
+    .${CLASS} { padding: env(safe-area-inset-top) env(safe-area-inset-right) env(safe-area-inset-bottom) env(safe-area-inset-left); }
+  }
+  @media (forced-colors: active) { .${CLASS} { border: 1px solid; } }`;
 
 const FRAME_RULES = "iframe { display: block; inline-size: 100%; block-size: 100%; border: 0; }";
 

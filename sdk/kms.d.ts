@@ -101,8 +101,15 @@ export declare class KmsError extends Error {
 
 /** Events of a connection and what their listeners are given. */
 export interface Events {
-  locked: unknown;
-  unlocked: unknown;
+  /**
+   * The vault is not open any more, or was found locked at the start. What the app shows of it should go, and
+   * methods that need it reject with `locked` until `vault.unlock`. Reasons: the app asked, nobody used it for the idle time, a
+   * vault with a lock was found when the worker started, the vault was destroyed (then state is "absent"). A newer
+   * release may have more of them.
+   */
+  locked: { state: "locked" | "absent"; reason: "asked" | "idle" | "start" | "destroyed" };
+  /** The vault is open: it was unlocked, made or restored, or has no lock and was found at the start. There is no data. */
+  unlocked: undefined;
   /** Something the user should know: what an error of a call looks like. */
   alert: { code: ErrorCode; message: string; retryable: boolean; details?: Record<string, string> };
   /** The connection is over and every further call rejects. */
@@ -122,7 +129,18 @@ type Named = {
   };
 };
 
-/** A connection. */
+/**
+ * A connection. Every method rejects with a {@link KmsError} only. Beside what docs/protocol.md says of each method:
+ *
+ * - What needs an open vault: `locked`, until `vault.unlock`; `not_found` if there is none, or it is lost.
+ * - What opens a dialog (vault.create with a lock, vault.unlock, vault.destroy, slots.*, recovery.*, backup.*, keys.rotate,
+ *   keys.revoke, audit.show): `cancelled` if the user said no or your signal fired, `expired` after ten minutes, `denied` if
+ *   another dialog is open or the user was asked too often. Nothing was done then.
+ * - `backup.restore`: `exists` if there is a vault, locked or not; it takes the place of a lost one. Unless you give
+ *   `seen`, the SDK gives what it saw last of the vault that was here, and the enclave takes no older file.
+ * - `backup.save`, `recovery.check`: `not_found` without a recovery phrase.
+ * - `vault.lock`: `unsupported` if the vault has no lock.
+ */
 export interface Kms extends Named {
   /** What was asked for; `launch` is what came of it. */
   readonly release: Release;

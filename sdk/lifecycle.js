@@ -11,6 +11,7 @@ import { Events } from "./events.js";
 import { Heartbeat } from "./heartbeat.js";
 import { launch } from "./launch.js";
 import { METHODS } from "./methods.js";
+import { isLineage } from "./share.js";
 
 /** The enclave ends a dialog after ten minutes; one that stays longer no longer stops the clocks. */
 const DIALOG_MS = 10 * 60_000 + 10_000;
@@ -22,6 +23,9 @@ const UNKNOWN = Object.freeze({ repeatable: false, dialog: false });
 const RELAUNCHES = 3;
 
 /** @typedef {Omit<import("./launch.js").Plan, "held"> & { store: import("./share.js").ShareStore }} Plan */
+
+/** After these the vault's lineage is another one, and a status says which. */
+const CHANGES = new Set(["keys.rotate", "keys.revoke", "slots.add", "slots.remove", "slots.change", "recovery.enable"]);
 
 /** What surrounds a call: see CallOptions in channel.js. @typedef {Pick<import("./channel.js").CallOptions, "prepare" | "succeeded" | "undone">} Around */
 
@@ -40,6 +44,7 @@ export class Connection {
   /** @type {unknown} */ #dialogTimer;
   #deaths = 0;
   #ended = false;
+  /** The lineage that was noted last, so that not every status is a transaction. @type {import("./share.js").Lineage | undefined} */ #noted;
   #sessionVault = false; // whether this worker holds a vault with persistence "session", which no share or marker is about
 
   /**
@@ -132,8 +137,39 @@ export class Connection {
   #around(method, params) {
     if (method === "vault.status") return { succeeded: (status) => this.#seen(status) };
     if (method === "vault.destroy") return this.#aroundDestroy();
-    if (method !== "vault.create") return {};
-    return persistenceOf(params) === "device" ? this.#aroundDevice() : { succeeded: (status) => this.#created(status) };
+    if (method === "vault.create" || method === "backup.restore") return this.#aroundCreation(method, params);
+    if (method === "vault.unlock" || method === "slots.manage") return { succeeded: (status) => this.#note(status) };
+    return CHANGES.has(method) ? { succeeded: () => this.#look() } : {};
+  }
+
+  /**
+   * A new vault, or one that comes back. A restore is told what was last seen of the vault that was here,
+   * so that an older file does not pass for the newest, unless the app says itself what it knows.
+   *
+   * @param {string} method
+   * @param {unknown} params
+   * @returns {Around}
+   */
+  #aroundCreation(method, params) {
+    const restored = method === "backup.restore";
+    const device = (persistenceOf(params) ?? (restored ? "device" : undefined)) === "device";
+    const around = device ? this.#aroundDevice() : { succeeded: (/** @type {unknown} */ status) => this.#created(status) };
+    if (!restored) return around;
+    return {
+      ...around,
+      prepare: async () => {
+        await around.prepare?.();
+        return await this.#withSeen(params);
+      },
+    };
+  }
+
+  /** @param {unknown} params */
+  async #withSeen(params) {
+    const given = /** @type {{ seen?: unknown }} */ (params ?? {});
+    if (typeof given !== "object" || given.seen !== undefined) return;
+    const { lineage } = await this.#plan.store.read();
+    if (lineage) return { ...given, seen: lineage };
   }
 
   /** @returns {Around} */
@@ -214,8 +250,10 @@ export class Connection {
     this.#sessionVault = persistenceOf(status) === "session";
     const held = this.#held;
     if (this.#sessionVault || !held) return;
-    await this.#plan.store.mark(held.share);
-    held.marker = true;
+    const lineage = lineageOf(status);
+    const { marker, revision } = await this.#plan.store.mark(held.share, lineage);
+    Object.assign(held, { marker, revision });
+    this.#noted = lineage;
   }
 
   /**
@@ -236,9 +274,31 @@ export class Connection {
       await this.#switch();
       return AGAIN;
     }
-    if (persistenceOf(status) !== "device" || held.marker) return;
-    await this.#plan.store.heal(held);
+    if (persistenceOf(status) !== "device") return;
+    if (!held.marker) await this.#plan.store.heal(held);
     held.marker = true;
+    this.#note(status);
+  }
+
+  /**
+   * Remembers which state of the vault was seen. Nothing waits for it: if it cannot be written, the next
+   * restore is told less.
+   *
+   * @param {unknown} status
+   */
+  #note(status) {
+    const lineage = lineageOf(status);
+    const held = this.#held;
+    if (!lineage || !held || persistenceOf(status) !== "device") return;
+    const known = this.#noted;
+    if (known?.vault === lineage.vault && known.epoch >= lineage.epoch) return;
+    this.#noted = lineage;
+    this.#plan.store.note(held, lineage).catch(() => (this.#noted = undefined));
+  }
+
+  /** Asks which state the vault is in, for the memory only. */
+  #look() {
+    if (!this.#ended) void this.call("vault.status", {}).catch(() => {});
   }
 
   /** @param {import("./share.js").Stored | undefined} asked the record before the user was asked */
@@ -247,6 +307,7 @@ export class Connection {
     this.#sessionVault = false;
     if (!ofDevice || !asked) return;
     const held = this.#held;
+    this.#noted = undefined;
     const { marker, revision } = await this.#plan.store.forget(asked);
     if (held) Object.assign(held, { marker, revision });
   }
@@ -297,6 +358,15 @@ export class Connection {
     this.#channel.close(error);
     this.events.emit("closed", { code: error.code, reason: error.message });
   }
+}
+
+/**
+ * @param {unknown} status
+ * @returns {import("./share.js").Lineage | undefined}
+ */
+function lineageOf(status) {
+  const { lineage } = /** @type {{ lineage?: unknown }} */ (status ?? {});
+  return isLineage(lineage) ? { vault: lineage.vault, epoch: lineage.epoch } : undefined;
 }
 
 /** @param {unknown} value with or without a persistence */

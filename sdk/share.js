@@ -5,9 +5,12 @@
 // seen as loss and not as a fresh start. There is one record per (enclave origin, account):
 //
 //   database "kms-enclave-sdk", version 1, object store "accounts", key [origin, account]
-//   { share: Uint8Array(32) | null, marker: boolean, revision: integer, begun: integer, ended: integer }
+//   { share: Uint8Array(32) | null, marker: boolean, revision: integer, begun: integer, ended: integer,
+//     lineage?: { vault: string, epoch: integer } | null }
 //
-// `share` is null if the app keeps the share elsewhere, and once a vault was destroyed. The three
+// `share` is null if the app keeps the share elsewhere, and once a vault was destroyed. `lineage` is the
+// newest state of the vault that was seen here, so that an older backup does not pass for the newest; it
+// outlives the vault's loss, and goes when the vault is destroyed. Records of older SDKs have none. The three
 // counters never go back, and that is why a record is never deleted: `revision` counts what was said
 // of vaults (one was made, one is forgotten), `begun` the creations begun with this share, `ended`
 // those whose outcome is known.
@@ -28,7 +31,9 @@ const BLOCKED_MS = 10_000; // storage that does not answer in this time counts a
 /** Length of a share in bytes. */
 export const SHARE_BYTES = 32;
 
-/** @typedef {{ share: Uint8Array<ArrayBuffer> | null, marker: boolean, revision: number, begun: number, ended: number }} Stored */
+/** @typedef {import("./types.d.ts").Lineage} Lineage */
+
+/** @typedef {{ share: Uint8Array<ArrayBuffer> | null, marker: boolean, revision: number, begun: number, ended: number, lineage?: Lineage | null }} Stored */
 
 /**
  * What a worker is launched with.
@@ -97,17 +102,37 @@ export class ShareStore {
 
   /**
    * A creation that was begun has made a vault with this share: that is remembered, whatever other
-   * tabs did to the record meanwhile.
+   * tabs did to the record meanwhile. What was known of the vault before it goes with that one: whoever
+   * restores an older state on purpose has it, and its later backups are to be accepted.
    *
    * @param {Uint8Array<ArrayBuffer>} share
-   * @returns {Promise<void>}
+   * @param {Lineage} [lineage] of the vault that was made
+   * @returns {Promise<Stored>} the record now
    */
-  async mark(share) {
-    await this.#change(({ revision, begun, ended }) => {
+  async mark(share, lineage) {
+    const now = await this.#change(({ revision, begun, ended }) => {
       const known = Math.max(begun, ended + 1); // the record was deleted with all of the app's storage
-      return { share: this.#given ? null : share, marker: true, revision: revision + 1, begun: known, ended: ended + 1 };
+      return { share: this.#given ? null : share, marker: true, revision: revision + 1, begun: known, ended: ended + 1, lineage: lineage ?? null };
     });
     if (!(await this.read()).marker) throw unkept("marker");
+    return now;
+  }
+
+  /**
+   * Remembers the newest state of the vault that was seen. Of the vault that the record is about it only
+   * grows, whichever tab says so. Another vault takes its place only if the record is still that of this
+   * launch: a tab that is late speaks of a vault that is gone.
+   *
+   * @param {Held} held what the worker was launched with that has said so
+   * @param {Lineage} lineage epoch 0 means that it is not known, as while the vault is locked
+   * @returns {Promise<void>}
+   */
+  async note(held, lineage) {
+    await this.#change((found) => {
+      if (found.lineage?.vault === lineage.vault) return lineage.epoch > found.lineage.epoch ? { ...found, lineage } : found;
+      const ours = found.marker && found.revision === held.revision && this.holds(found, held.share);
+      return ours ? { ...found, lineage } : found;
+    });
   }
 
   /**
@@ -133,7 +158,7 @@ export class ShareStore {
   }
 
   /**
-   * A vault was destroyed. Forgets its marker, unless another one was made since the record was read;
+   * A vault was destroyed. Forgets its marker and its lineage, unless another one was made since the record was read;
    * and its share, unless one can have been.
    *
    * @param {Stored} asked the record before the user was asked
@@ -144,7 +169,7 @@ export class ShareStore {
       const other = !sameShare(found.share, asked.share);
       if (other || found.revision !== asked.revision) return found;
       const quiet = asked.begun === asked.ended && found.begun === asked.begun;
-      return { ...found, share: quiet ? null : found.share, marker: false, revision: found.revision + 1 };
+      return { ...found, share: quiet ? null : found.share, marker: false, revision: found.revision + 1, lineage: null };
     });
   }
 
@@ -256,11 +281,27 @@ function run(database, mode, key, next) {
  */
 function checked(record) {
   if (record === undefined) return EMPTY;
-  const { share, marker, revision, begun, ended } = /** @type {Partial<Stored>} */ (record ?? {});
+  const { share, marker, revision, begun, ended, lineage = null } = /** @type {Partial<Stored>} */ (record ?? {});
   const shareFits = share === null || (share instanceof Uint8Array && share.length === SHARE_BYTES);
-  const counts = [revision, begun, ended].every((count) => Number.isSafeInteger(count) && Number(count) >= 0);
-  if (shareFits && typeof marker === "boolean" && counts) return /** @type {Stored} */ (record);
+  const counts = [revision, begun, ended].every(isCount);
+  if (shareFits && typeof marker === "boolean" && counts && (lineage === null || isLineage(lineage))) return /** @type {Stored} */ (record);
   throw new KmsError("integrity", `share: the record in the app's IndexedDB (${DATABASE}, ${STORE}) is not what the SDK wrote; it was left alone`);
+}
+
+/** @param {unknown} value */
+function isCount(value) {
+  return Number.isSafeInteger(value) && Number(value) >= 0;
+}
+
+/**
+ * Whether a value names a vault and a state of it, as vault.status does.
+ *
+ * @param {unknown} value
+ * @returns {value is Lineage}
+ */
+export function isLineage(value) {
+  const { vault, epoch } = /** @type {Partial<Lineage>} */ (value ?? {});
+  return typeof vault === "string" && /^[\w-]{22}$/.test(vault) && isCount(epoch);
 }
 
 /**

@@ -230,7 +230,10 @@ class Launch {
     };
     port.onmessage = ({ data }) => this.#fromApp(data);
     // A page that is left may be kept, to be shown again: an unlocked vault does not outlive it.
-    addEventListener("pagehide", () => this.#end({ type: "died", message: "The page was left." }));
+    // Not every browser tells a frame that it goes; all tell it that it is back.
+    for (const event of ["pagehide", "pageshow"]) {
+      addEventListener(event, ({ type, persisted }) => (type === "pagehide" || persisted) && this.#end({ type: "died", message: "The page was left." }));
+    }
   }
 
   start(message, transfer) {
@@ -250,11 +253,20 @@ class Launch {
       case "exited":
         return this.#end({ type: "died", message: "The enclave's program ended. Connect again." });
       case "dialog":
-        return this.#screens.show(data.id, data.request, data.file);
+        return this.#draw(data);
       case "progress":
         return this.#screens.progress(data.progress);
       case "dismiss":
         return this.#screens.dismiss();
+    }
+  }
+
+  // A question that nobody sees would never be answered.
+  #draw({ id, request, file }) {
+    try {
+      this.#screens.show(id, request, file);
+    } catch (error) {
+      this.#end({ type: "died", message: `The dialog ${printable(String(request?.kind), 40)} cannot be drawn: ` + printable(String(error), 200) });
     }
   }
 

@@ -1,7 +1,8 @@
-// The demo app: starts the enclave, wires the cards, and keeps them true to
+// The demo app: starts the enclave, wires both of its pages, and keeps them true to
 // what the enclave has.
 
 import { byId, h } from "./dom.js";
+import { Home } from "./home/home.js";
 import { url } from "./pin.js";
 import { Session } from "./session.js";
 import { Step } from "./step.js";
@@ -13,9 +14,11 @@ import { reach } from "./steps/reach.js";
 import { jwt, vapid } from "./steps/tokens.js";
 import { describe, destroy, vault } from "./steps/vault.js";
 import { installable } from "./install.js";
+import { views } from "./views.js";
 import { levels } from "./words.js";
 
 const session = new Session();
+const home = new Home(session);
 const steps = [launch, vault, keys, jwt, vapid, challenge, reach, audit, destroy].map((each) => new Step(each, session));
 const [launchStep, vaultStep, keysStep] = steps;
 const destroyStep = steps.at(-1);
@@ -28,6 +31,7 @@ byId("map-app").textContent = location.host;
 byId("map-enclave").textContent = new URL(url).host;
 byId("challenge").querySelector('[name="data"]').value = fresh();
 contents();
+views();
 installable(byId("install"));
 session.addEventListener("change", update);
 byId("run-all").addEventListener("click", runAll);
@@ -42,13 +46,15 @@ async function start() {
   } catch (error) {
     pill("bad", "The enclave did not start");
     launchStep.fail(refused(error, () => location.reload()));
+    notStarted(error);
     return;
   } finally {
     clearTimeout(slow);
   }
   const { kms } = session;
   kms.on("closed", ended);
-  kms.on("alert", (data) => banner("warn", data.message));
+  kms.on("alert", (data) => { if (session.status?.state !== "lost") banner("warn", data.message); });
+  home.started(kms);
   launchStep.settle(launched(kms));
   const level = levels[kms.launch.level] ?? levels.unpinned;
   const warned = kms.launch.warnings?.length > 0;
@@ -61,6 +67,7 @@ let basis; // what the results on the page were made with: the key, "" for a vau
 async function update() {
   const { status, signing } = session;
   document.body.dataset.vault = status.state;
+  home.draw();
   const now = session.open ? signing?.kid ?? "" : null;
   if (now !== basis) {
     for (const step of steps.slice(2, -1)) step.clear();
@@ -149,7 +156,16 @@ function ended({ reason }) {
   session.kms = null;
   for (const step of steps) step.update();
   pill("bad", "The enclave has stopped");
+  for (const id of ["my-list", "my-keys", "my-activity", "my-care", "my-danger", "my-level"]) byId(id).hidden = true;
+  byId("my-vault-body").replaceChildren(h("div", { class: "face", "data-tone": "bad" }, h("div", {}, h("h1", { id: "state" }, "The enclave has stopped"), h("p", { class: "lead" }, "Reload the page to start it again. Your vault is where it was."))));
   banner("bad", `The enclave has stopped: ${reason}. Reload the page to start it again; what was answered before is written down.`);
+}
+
+/** Says on the first page that there is nothing to use. */
+function notStarted(error) {
+  byId("my-vault-body").replaceChildren(
+    h("div", { class: "face", "data-tone": "bad" }, h("div", {}, h("h1", { id: "state" }, "The enclave did not start"), h("p", { class: "lead" }, "So nothing of yours was opened, and nothing was changed."))),
+    ...refused(error, () => location.reload()));
 }
 
 function pill(tone, text) {

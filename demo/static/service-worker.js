@@ -10,6 +10,15 @@ const shell = [
   "/",
   "/app.js",
   "/dom.js",
+  "/home/act.js",
+  "/home/activity.js",
+  "/home/care.js",
+  "/home/home.css",
+  "/home/home.js",
+  "/home/keys.js",
+  "/home/level.js",
+  "/home/vault.js",
+  "/home/words.js",
   "/icons/icon.svg",
   "/install.js",
   "/manifest.webmanifest",
@@ -26,6 +35,7 @@ const shell = [
   "/style.css",
   "/tokens.css",
   "/verify.js",
+  "/views.js",
   "/words.js",
 ];
 

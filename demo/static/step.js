@@ -152,6 +152,9 @@ export class Step extends EventTarget {
   }
 }
 
+/** Why a step has no vault to work with, in words. */
+export const closed = ({ status }) => (status?.state === "locked" ? "Unlock the vault first, under “Your keys”." : "Create the vault first.");
+
 /** Says it to those who listen to the page. A result itself is not read out: tokens are long. */
 function announce(text) {
   document.getElementById("announcer").textContent = text;

@@ -71,15 +71,35 @@ class Frame {
 
   /** Clicks the element with a real mouse event at its centre. */
   async click(selector) {
-    const element = await this.#element(selector);
-    await element.scrollIntoView();
-    await element.click();
+    // A dialog may put another screen in the place of the one that the element was found in.
+    await eventually(`a click on ${selector}`, async () => {
+      try {
+        const element = await this.#element(selector);
+        await element.scrollIntoView();
+        await element.click();
+        return true;
+      } catch (error) {
+        if (!/detached|not clickable/.test(error.message)) throw error;
+        return false;
+      }
+    });
   }
 
   /** Clicks into the field and types text with real key events. */
   async type(selector, text) {
     await this.click(selector);
     await this.page.handle.keyboard.type(text);
+  }
+
+  /** Types into fields, by selector, and clicks the button once it may be. */
+  async fill(fields, button) {
+    for (const [selector, text] of Object.entries(fields)) await this.type(selector, text);
+    await this.click(`${button}:enabled`);
+  }
+
+  /** Picks a file in a file field, as the user does in the browser's own dialog. */
+  async pick(selector, path) {
+    await (await this.#element(selector)).uploadFile(path);
   }
 
   /** Presses a named key ("Enter", "Tab", "Escape") wherever the focus is. */
@@ -126,6 +146,12 @@ class Page extends Frame {
 
   async reload() {
     await this.handle.reload({ waitUntil: "load", timeout: 30_000 });
+  }
+
+  /** Saves what the page downloads in this directory. Chromium only. */
+  async saveDownloads(directory) {
+    const session = await this.handle.createCDPSession();
+    await session.send("Browser.setDownloadBehavior", { behavior: "allow", downloadPath: directory });
   }
 
   async bringToFront() {

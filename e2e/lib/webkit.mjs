@@ -66,11 +66,32 @@ class Frame {
   /** Clicks the element with a real mouse event at its centre. */
   async click(selector) {
     await this.waitFor(selector);
+    await this.here((driver) => clickOn(driver, selector));
+  }
+
+  /**
+   * Types into fields, by selector, and clicks the button. All of it without a look at any other
+   * document: that would take the focus, which the enclave's fields do not survive.
+   */
+  async fill(fields, button) {
+    await this.waitFor(button);
     await this.here(async (driver) => {
-      const element = await driver.findElement(By.css(selector));
-      await driver.executeScript("arguments[0].scrollIntoView({ block: 'center' })", element);
-      await driver.actions().move({ origin: element }).click().perform();
+      for (const [selector, text] of Object.entries(fields)) {
+        await clickOn(driver, selector);
+        await driver.actions().sendKeys(text).perform();
+      }
+      const end = Date.now() + 10_000;
+      while (!(await driver.findElement(By.css(button)).isEnabled())) {
+        if (Date.now() > end) throw new Error(`fill: ${button} stays disabled`);
+        await sleep(50);
+      }
+      await clickOn(driver, button);
     });
+  }
+
+  /** Picks a file in a file field. */
+  async pick(selector, path) {
+    await this.here(async (driver) => driver.findElement(By.css(selector)).sendKeys(path));
   }
 
   /** Clicks into the field and types text with real key events. */
@@ -105,12 +126,25 @@ class Frame {
   async here(fn) {
     const { browser, window } = this.page;
     return await browser.exclusive(async (driver) => {
-      await driver.switchTo().window(window);
+      await browser.look(window);
       await driver.switchTo().defaultContent();
       for (const prefix of this.path) await enter(driver, prefix);
       return await fn(driver);
     });
   }
+}
+
+// Where this scrolls, a click at once may still hit what was there before.
+const scrollTo = `
+  const [element, done] = arguments;
+  const before = element.getBoundingClientRect().top;
+  element.scrollIntoView({ block: "center" });
+  setTimeout(done, element.getBoundingClientRect().top === before ? 0 : 50);`;
+
+async function clickOn(driver, selector) {
+  const element = await driver.findElement(By.css(selector));
+  await driver.executeAsyncScript(scrollTo, element);
+  await driver.actions().move({ origin: element }).click().perform();
 }
 
 // The enclave's frame is in a shadow tree, into which no selector looks.
@@ -162,7 +196,10 @@ class Page extends Frame {
   /** Closes the tab. The last one stays, empty, for the next newPage: WebKit ends with its last tab. */
   async close() {
     await this.here(async (driver) => {
-      if ((await driver.getAllWindowHandles()).length > 1) return await driver.close();
+      if ((await driver.getAllWindowHandles()).length > 1) {
+        this.browser.lookAway();
+        return await driver.close();
+      }
       await driver.get("about:blank");
       this.browser.spare = this.window;
     });
@@ -172,9 +209,26 @@ class Page extends Frame {
 class Browser {
   engine = "webkit";
   #queue = Promise.resolve();
+  #current; // window's handle
 
   constructor({ profileDir, display, service, driver, spare }) {
     Object.assign(this, { profileDir, display, service, driver, spare });
+  }
+
+  /**
+   * Makes window the current one. Choosing a window takes the focus from it and gives it back, which its
+   * pages notice, so that is done only where it is another.
+   */
+  async look(window) {
+    if (this.#current === window) return;
+    this.#current = undefined;
+    await this.driver.switchTo().window(window);
+    this.#current = window;
+  }
+
+  /** To be called when the current window was closed. */
+  lookAway() {
+    this.#current = undefined;
   }
 
   /** Runs fn(driver) when everything before it is done. A browser that hangs fails what asked it, and nothing waits for ever. */
@@ -196,6 +250,7 @@ class Browser {
       return new Page(this, window);
     }
     const window = await this.exclusive(async (driver) => {
+      this.lookAway();
       await driver.switchTo().newWindow("tab");
       return await driver.getWindowHandle();
     });

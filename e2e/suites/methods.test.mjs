@@ -30,9 +30,11 @@ eachEngine("methods", (bench, engine) => {
     const page = await bench.open();
     const names = await page.evaluate(async () => Object.keys((await import("/sdk/methods.js")).METHODS));
     assert.deepEqual(names.sort(), [
-      "audit.entries", "audit.export", "audit.head", "audit.verify", "challenge.sign", "challenge.verify",
-      "enclave.cancel", "enclave.info", "enclave.selfTest", "jwt.sign", "key.agree", "keys.create", "keys.get", "keys.list",
-      "token.vapid", "vault.create", "vault.destroy", "vault.status",
+      "audit.entries", "audit.export", "audit.head", "audit.show", "audit.verify", "backup.restore", "backup.save",
+      "challenge.sign", "challenge.verify", "enclave.cancel", "enclave.info", "enclave.selfTest", "jwt.sign", "key.agree",
+      "keys.create", "keys.get", "keys.list", "keys.revoke", "keys.rotate", "recovery.check", "recovery.enable",
+      "slots.add", "slots.change", "slots.manage", "slots.remove", "token.vapid",
+      "vault.create", "vault.destroy", "vault.lock", "vault.status", "vault.unlock",
     ]);
   });
 

@@ -9,7 +9,7 @@ const wasm = { GOOS: "js", GOARCH: "wasm" };
 
 /** The packages whose tests run in browsers: the module's directory in the checkout, and patterns in it. */
 export const targets = [
-  { module: ".", patterns: ["./internal/jsbridge", "./keyengine/webcrypto", "./store/indexeddb", "./enclave/..."] },
+  { module: ".", patterns: ["./internal/jsbridge", "./internal/host", "./keyengine/webcrypto", "./store/indexeddb", "./enclave/..."] },
   { module: "vectors", patterns: ["./..."] },
 ];
 

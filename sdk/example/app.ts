@@ -15,10 +15,29 @@ async function openVault(account: string): Promise<Kms> {
   console.info(`enclave ${kms.launch.version}, ${kms.launch.level}: ${kms.launch.why}`);
   for (const warning of kms.launch.warnings) console.warn(warning);
   kms.on("closed", ({ reason }) => console.warn(`the enclave is gone: ${reason}`));
+  kms.on("locked", ({ reason }) => console.info(`the vault is locked (${reason}): show nothing of it any more, and offer to unlock it`));
   const { state } = await kms.vault.status();
-  if (state === "absent") await kms.vault.create({ persistence: "device", lock: "none" });
-  if (state === "lost") throw new Error("the vault is lost: offer the user to destroy it and to begin again");
+  // Each of these asks the user, in the enclave's own dialog. In a page, let a button do it: a dialog that nobody asked for is one to say no to.
+  if (state === "absent") await kms.vault.create({ persistence: "device", lock: "passphrase", idleSeconds: 900 });
+  if (state === "locked") await kms.vault.unlock();
+  if (state === "lost") await kms.backup.restore({ lock: "passphrase" }); // or kms.vault.destroy(), to begin again
   return kms;
+}
+
+/** What makes it safe to rely on the vault: a second way in, and a backup that the user has saved. */
+export async function protect(kms: Kms): Promise<string> {
+  const { recovery, slots } = await kms.vault.status();
+  if (slots.length === 1) await kms.slots.manage();
+  if (!recovery.enabled) await kms.recovery.enable();
+  const { keys, createdAt } = await kms.backup.save();
+  return `${keys} keys, saved ${new Date(createdAt * 1000).toLocaleDateString()}`;
+}
+
+/** A new key in the place of one that may be known to others: the old one signs nothing more. */
+export async function replace(kms: Kms, { kid }: Key): Promise<Key> {
+  const { key } = await kms.keys.rotate({ kid });
+  await kms.keys.revoke({ kid, reason: "it may have leaked" });
+  return key;
 }
 
 async function signingKey(kms: Kms): Promise<Key> {
@@ -38,7 +57,8 @@ export async function apiToken(account: string): Promise<string> {
     const { token } = await kms.jwt.sign({ kid, audience: "https://api.example", ttlSeconds: 300 }, { signal: AbortSignal.timeout(5_000) });
     return token;
   } catch (error) {
-    if (error instanceof KmsError && error.code === "locked") console.warn("unlock the vault first");
+    if (error instanceof KmsError && error.code === "cancelled") console.info("the user said no: nothing was done");
+    if (error instanceof KmsError && error.code === "locked") console.info("it locked meanwhile: unlock it, and try again");
     throw error;
   } finally {
     kms.close();

@@ -52,3 +52,17 @@ test("Escape is the enclave's to answer; removing takes the frame with it", () =
   assert.equal(view.iframe.isConnected, false);
   assert.equal(document.activeElement, button);
 });
+
+test("a dialog of many screens is shown once and hidden once", () => {
+  let shown = 0;
+  const showModal = view.dialog.showModal;
+  view.dialog.showModal = function () {
+    shown += 1;
+    showModal.call(this);
+  };
+  for (let i = 0; i < 3; i += 1) view.show(true);
+  view.show(false);
+  view.show(false);
+  assert.equal(shown, 1);
+  assert.equal(document.activeElement, button);
+});

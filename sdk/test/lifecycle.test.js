@@ -375,6 +375,118 @@ test("destroying asks about the vault that is there, with the right share", asyn
   assert.deepEqual([record().share, record().marker], [null, false]);
 });
 
+const V = "V".repeat(22);
+const lineage = (epoch) => ({ vault: V, epoch });
+const RESTORE = { lock: "none" };
+const posted = (method) => session().posted.findLast((request) => request.method === method)?.params;
+
+test("a lost vault is restored: the marker stays, and the SDK says what it saw last of it", async () => {
+  const kms = await tab();
+  enclave.lineages = [lineage(1), lineage(4)];
+  await kms.call("vault.create", DEVICE);
+  assert.deepEqual(record().lineage, lineage(1));
+  enclave.vault.lineage = lineage(3);
+  await kms.call("vault.status", {});
+  await turns();
+  enclave.vault = null; // evicted
+  assert.equal((await kms.call("vault.status", {})).state, "lost");
+  assert.equal((await kms.call("backup.restore", RESTORE)).state, "unlocked");
+  assert.deepEqual(posted("backup.restore"), { ...RESTORE, seen: lineage(3) });
+  assert.deepEqual([record().marker, record().lineage], [true, lineage(4)]);
+  assert.equal(record().begun, record().ended);
+  assert.equal(enclave.vault.share, String(record().share));
+});
+
+test("what the app itself says it has seen is passed on; without a memory nothing is said", async () => {
+  const kms = await tab();
+  enclave.lineages = [lineage(2), lineage(1)];
+  await kms.call("vault.create", DEVICE);
+  await kms.call("vault.destroy", {});
+  assert.equal(record().lineage, null);
+  await kms.call("backup.restore", RESTORE);
+  assert.deepEqual(posted("backup.restore"), RESTORE);
+  enclave.vault = null;
+  await kms.call("backup.restore", { ...RESTORE, seen: lineage(1) });
+  assert.deepEqual(posted("backup.restore"), { ...RESTORE, seen: lineage(1) });
+  assert.deepEqual(record().lineage, lineage(1), "an older state, on purpose");
+});
+
+test("a restore into memory says what was seen of the vault on the device, and leaves share and marker alone", async () => {
+  const kms = await tab();
+  enclave.lineages = [lineage(2), lineage(2)];
+  await kms.call("vault.create", DEVICE);
+  enclave.vault = null;
+  const before = structuredClone(record());
+  await kms.call("backup.restore", { ...RESTORE, persistence: "session" });
+  assert.deepEqual(posted("backup.restore").seen, lineage(2));
+  await turns();
+  assert.deepEqual(record(), before);
+});
+
+test("a restore that the user leaves is no open creation; one that the app called off may be", async () => {
+  const kms = await tab();
+  enclave.held.add("backup.restore");
+  const no = { code: "cancelled", message: "", retryable: false };
+  const left = outcome(kms.call("backup.restore", RESTORE));
+  await turns();
+  session().reply({ id: session().posted.at(-1).id, error: no });
+  assert.equal(await left, "cancelled");
+  await turns();
+  assert.deepEqual([record().begun, record().ended], [1, 1]);
+
+  const stop = new AbortController();
+  const off = outcome(kms.call("backup.restore", RESTORE, { signal: stop.signal }));
+  await turns();
+  stop.abort();
+  session().reply({ id: session().posted.findLast(({ method }) => method === "backup.restore").id, error: no });
+  assert.equal(await off, "cancelled");
+  await turns();
+  assert.deepEqual([record().begun, record().ended], [2, 1]);
+});
+
+test("after what changes the lineage the SDK looks, so that an older backup does not pass for the newest", async () => {
+  const kms = await tab();
+  enclave.lineages = [lineage(1)];
+  await kms.call("vault.create", DEVICE);
+  enclave.vault.lineage = lineage(2);
+  await kms.call("keys.revoke", { kid: "k" });
+  await turns();
+  assert.deepEqual(record().lineage, lineage(2));
+  enclave.vault.lineage = lineage(0); // locked
+  await kms.call("vault.status", {});
+  await turns();
+  assert.deepEqual(record().lineage, lineage(2));
+});
+
+test("locked and unlocked reach their listeners as the enclave tells them", async () => {
+  const kms = await tab();
+  const heard = [];
+  for (const event of ["locked", "unlocked"]) kms.events.on(event, (data) => heard.push([event, data]));
+  session().reply({ event: "locked", data: { state: "locked", reason: "idle" } });
+  session().reply({ event: "unlocked" });
+  assert.deepEqual(heard, [["locked", { state: "locked", reason: "idle" }], ["unlocked", undefined]]);
+});
+
+test("a call that is called off while its dialog is open asks the enclave to close it, and the frame goes when that says so", async () => {
+  const kms = await tab();
+  enclave.held.add("recovery.enable");
+  const stop = new AbortController();
+  const call = outcome(kms.call("recovery.enable", {}, { signal: stop.signal, timeoutMs: 500 }));
+  await turns();
+  const { id } = session().posted.at(-1);
+  session().dialog(true); // once, however many screens follow
+  clock.pass(9 * 60_000);
+  assert.equal(session().shown, true);
+  stop.abort();
+  assert.deepEqual(session().posted.at(-1).params, { id });
+  assert.equal(session().posted.at(-1).method, "enclave.cancel");
+  session().dialog(false);
+  session().reply({ id, error: { code: "cancelled", message: "" } });
+  assert.equal(await call, "cancelled");
+  assert.equal(session().shown, false);
+  assert.equal(clock.timers.size <= 1, true, "nothing but the heartbeat");
+});
+
 test("bad arguments", async () => {
   const kms = await tab();
   for (const timeoutMs of [0, -1, NaN, Infinity, 2 ** 31, "5"]) await assert.rejects(kms.call("keys.list", {}, { timeoutMs }), { code: "invalid_request" });

@@ -131,6 +131,60 @@ test("a full storage is storage_full, one that refuses is storage_unavailable", 
   await assert.rejects(newStore().obtain(), { code: "storage_unavailable" });
 });
 
+const A = "A".repeat(22), B = "B".repeat(22);
+
+test("the newest lineage of a vault is kept, is never lowered, outlives its loss and goes with its end", async () => {
+  const store = newStore();
+  const { share } = await store.begin();
+  const held = { share, ...(await store.mark(share, { vault: A, epoch: 3 })) };
+  await store.note(held, { vault: A, epoch: 0 }); // locked
+  assert.deepEqual(record().lineage, { vault: A, epoch: 3 });
+  await store.note(held, { vault: A, epoch: 5 });
+  await newStore().note({ ...held, revision: 0 }, { vault: A, epoch: 4 }); // another tab, which is late
+  assert.deepEqual(record().lineage, { vault: A, epoch: 5 });
+  await store.begin(); // a restore of what was lost
+  assert.deepEqual((await store.read()).lineage, { vault: A, epoch: 5 });
+  await store.mark(share, { vault: A, epoch: 2 }); // an older state, on purpose
+  assert.deepEqual(record().lineage, { vault: A, epoch: 2 });
+  await store.forget(await store.read());
+  assert.equal(record().lineage, null);
+});
+
+test("a late note about a vault that is gone does not take the place of what is known of its successor", async () => {
+  for (const given of [undefined, new Uint8Array(SHARE_BYTES).fill(7)]) {
+    globalThis.indexedDB = new IndexedDBStandIn();
+    const [a, b] = [newStore(given), newStore(given)];
+    const { share } = await a.begin();
+    await a.mark(share, { vault: A, epoch: 1 });
+    const held = await a.obtain();
+    await b.forget(await b.read());
+    await a.note(held, { vault: A, epoch: 9 });
+    assert.equal(record().lineage, null);
+    const next = await b.begin();
+    await b.mark(next.share, { vault: B, epoch: 1 });
+    await a.note(held, { vault: A, epoch: 9 });
+    assert.deepEqual(record().lineage, { vault: B, epoch: 1 });
+    await b.note(await b.obtain(), { vault: A, epoch: 1 }); // who is up to date may say so
+    assert.deepEqual(record().lineage, { vault: A, epoch: 1 });
+  }
+});
+
+test("records of an older SDK are read, and get a lineage with the next note", async () => {
+  const store = newStore();
+  await made(store);
+  const { lineage, ...old } = record();
+  assert.equal(lineage, null);
+  indexedDB.databases.get(DATABASE).set(JSON.stringify(KEY), old);
+  const held = await store.obtain();
+  assert.equal(held.marker, true);
+  await store.note(held, { vault: A, epoch: 1 });
+  assert.deepEqual(record().lineage, { vault: A, epoch: 1 });
+  for (const bad of [{}, { vault: A, epoch: -1 }, { vault: "A", epoch: 1 }, "A", { vault: A, epoch: 1.5 }]) {
+    indexedDB.databases.get(DATABASE).set(JSON.stringify(KEY), { ...old, lineage: bad });
+    await assert.rejects(store.read(), { code: "integrity" });
+  }
+});
+
 // Every order in which the steps of two or three tabs can happen, with a crash of a tab anywhere.
 // A step is one transaction: of the app's storage, or of the enclave's.
 

@@ -132,7 +132,9 @@ class Transaction {
 
 /** The enclave's storage, which every worker of one app and account shares. */
 export class EnclaveStandIn {
-  /** @type {{ share: string } | null} */ vault = null;
+  /** @type {{ share: string, lineage?: { vault: string, epoch: number } } | null} */ vault = null;
+  /** What a backup file holds: vault.create makes the first of these, backup.restore brings back the second. */
+  lineages = [];
   /** Sessions that were launched, newest last. */
   sessions = [];
   /** Methods that are not answered until `release`. */
@@ -168,8 +170,8 @@ class SessionStandIn {
   }
 
   /** Does what was asked for, and replies in a later turn. */
-  answer({ id, method }) {
-    const reply = this.#run(method);
+  answer({ id, method, params }) {
+    const reply = this.#run(method, params);
     setImmediate(() => this.reply({ id, ...reply }));
   }
 
@@ -197,16 +199,18 @@ class SessionStandIn {
     this.open = false;
   }
 
-  #run(method) {
+  #run(method, { persistence = "device" }) {
     const enclave = this.#enclave;
     const { share, marker } = this.#launched;
     const lost = enclave.vault ? enclave.vault.share !== share && "share-missing" : marker && "marker-without-vault";
-    const status = lost ? { state: "lost", reason: lost } : enclave.vault ? { state: "unlocked", persistence: "device" } : { state: "absent" };
+    const open = () => ({ state: "unlocked", persistence, ...(enclave.vault?.lineage && { lineage: enclave.vault.lineage }) });
+    const status = lost ? { state: "lost", reason: lost } : enclave.vault ? open() : { state: "absent" };
     if (method === "vault.status") return { result: status };
     if (method === "vault.create" && lost) return failed("not_found");
-    if (method === "vault.create" && enclave.vault) return failed("exists");
-    if (method === "vault.create") enclave.vault = { share };
-    if (method === "vault.create") return { result: { state: "unlocked", persistence: "device" } };
+    if ((method === "vault.create" || method === "backup.restore") && enclave.vault) return failed("exists");
+    if (method === "vault.create") enclave.vault = { share, lineage: enclave.lineages[0] };
+    if (method === "backup.restore") enclave.vault = { share, lineage: enclave.lineages[1] };
+    if (method === "vault.create" || method === "backup.restore") return { result: open() };
     if (method === "vault.destroy" && status.state === "absent") return failed("not_found");
     if (method === "vault.destroy") enclave.vault = null;
     if (method === "vault.destroy") this.#launched.marker = false;

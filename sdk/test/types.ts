@@ -25,6 +25,23 @@ export async function right(kms: Kms): Promise<void> {
   const listener = ({ code }: Events["alert"]) => void (code + level);
   kms.on("alert", listener);
   kms.off("alert", listener);
+  kms.on("locked", ({ state, reason }) => void (state === "absent" || reason === "idle"));
+  kms.on("unlocked", () => {});
+  const { lineage } = await kms.vault.unlock();
+  await kms.vault.create({ persistence: "device", lock: "passphrase", idleSeconds: 600 });
+  const { slots } = await kms.slots.add({ kind: "passkey", label: "Key ring" });
+  await kms.slots.remove({ id: slots[0].id });
+  await kms.slots.change({ id: slots[0].id });
+  void (await kms.slots.manage()).slots[0].kind;
+  const { enabled } = await kms.recovery.enable();
+  void (enabled === (await kms.recovery.check({}, { signal: AbortSignal.timeout(1) })).enabled);
+  const { epoch, bytes: size } = await kms.backup.save();
+  const back: Status = await kms.backup.restore({ lock: "passkey", seen: lineage ?? { vault: "v", epoch: epoch + size } });
+  const { key: successor, retired } = await kms.keys.rotate({ kid: key.kid });
+  void (successor.predecessor === retired.kid && back.state);
+  void (await kms.keys.revoke({ kid: retired.kid, reason: "stolen" })).key.endedAt;
+  await kms.audit.show();
+  void (await kms.vault.lock()).state;
   const none: {} = await kms.vault.destroy({}, { signal: AbortSignal.timeout(1) });
   void none;
 }
@@ -48,6 +65,12 @@ export async function wrong(kms: Kms): Promise<void> {
   await kms.call("keys.get", { key: "k" });
   // @ts-expect-error no private key in any result
   void (await kms.keys.get({ kid: "k" })).key.privateKey;
+  // @ts-expect-error the user decides how to open it, but the app says which way
+  await kms.backup.restore({});
+  // @ts-expect-error no secret passes through the app
+  await kms.vault.unlock({ passphrase: "x" });
+  // @ts-expect-error no such reason
+  kms.on("locked", ({ reason }) => reason === "bored");
   // @ts-expect-error no such event
   kms.on("opened", () => {});
   // @ts-expect-error the account is required

@@ -27,7 +27,7 @@ class Confirmation {
   }
 
   #askWord({ word, waitMs }) {
-    this.#word = field("word", rich("confirm.word", { word: element("strong", {}, word) }), {
+    this.#word = field("word", rich("confirm.word", { word: element("strong", { lang: "en" }, word) }), {
       type: "text", autocapitalize: "characters", "aria-describedby": waitMs ? "problem wait" : "problem", oninput: () => this.show(),
     });
     this.nodes.push(this.#word.node);
@@ -86,7 +86,7 @@ class Confirmation {
 const DANGEROUS = ["keys.revoke", "slots.remove", "vault.destroy"];
 
 function drawConfirm(stage, request) {
-  const { action, app, proof, problem } = request;
+  const { action, app, problem } = request;
   const lead = paragraph("confirm.asks." + action, { kind: say("ways.kind." + (request.slot?.kind ?? "passphrase")) });
   const confirmation = new Confirmation(stage, request);
   const cancel = stage.cancelButton();
@@ -97,7 +97,7 @@ function drawConfirm(stage, request) {
     ...nodes, ...confirmation.nodes, buttons(cancel, ...proving),
   );
   stage.begin(cancel);
-  if (problem) stage.problem(problemText(problem), problem.code === "word-wrong" ? confirmation.word : input);
+  if (problem) stage.problem(problemText(problem), problem.code === "word-wrong" ? confirmation.word : fieldOf(problem, input));
 }
 
 // The fields and buttons that prove that the user is there.

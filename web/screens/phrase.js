@@ -5,7 +5,7 @@ const READ_MS = 5000; // how long a phrase is in sight before the user can go on
 // The words are text of the document for as long as the screen lasts. Its
 // nodes lose them before they leave it.
 function drawShowPhrase(stage, { words }) {
-  const list = element("ol", { id: "words", className: "words" }, ...words.map((word) => element("li", { translate: false }, word)));
+  const list = element("ol", { id: "words", className: "words", lang: "en" }, ...words.map((word) => element("li", { translate: false }, word)));
   const next = button("next", "phrase.written", () => stage.answer({ choice: "next" }), "main");
   next.disabled = true;
   const gate = new Gate(stage.root, READ_MS);
@@ -38,7 +38,8 @@ function drawAskWords(stage, { positions, problem }) {
     buttons(stage.cancelButton(), button("back", "phrase.again", () => stage.answer({ choice: "back" })), next),
   );
   stage.begin(fields[0].input);
-  if (problem) stage.problem(problemText(problem), fields[0].input);
+  const wrong = Math.max(0, positions.indexOf(problem?.number));
+  if (problem) stage.problem(problemText(problem), fields[wrong].input);
 }
 
 const PHRASE_WORDS = 12;

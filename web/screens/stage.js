@@ -137,7 +137,7 @@ class Stage {
 
   // On the document: where nothing may take the focus yet, keys go to its body.
   #onKey = (event) => {
-    if (event.key !== "Escape" || !event.isTrusted) return;
+    if (event.key !== "Escape" || event.isComposing || !event.isTrusted) return;
     event.preventDefault();
     this.#escape();
   };
@@ -151,6 +151,7 @@ class Stage {
   };
 
   #turn() {
+    if (Sight.unfocused) this.#onBlur();
     this.#takeFocus();
     for (const turn of this.#turns) turn();
   }

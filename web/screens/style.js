@@ -26,7 +26,7 @@ const STYLE = `
   h1 { margin: 0 0 .75rem; font-size: 1.375rem; font-weight: 650; line-height: 1.25; text-wrap: balance; }
   h2 { margin: 1.5rem 0 .5rem; font-size: 1rem; font-weight: 650; line-height: 1.35; }
   p { margin: 0 0 .75rem; }
-  h1:focus, p:focus { outline: none; }
+  [tabindex="-1"]:focus { outline: none; }
   blockquote { margin: 0 0 1rem; padding: .125rem 0 .125rem .75rem; border-inline-start: .25rem solid var(--line); }
   blockquote p { margin: 0; }
   dl { margin: 0 0 1rem; padding: .75rem 1rem; background: var(--soft); border-radius: .625rem; }
@@ -43,13 +43,15 @@ const STYLE = `
   progress { display: block; width: 100%; height: .5rem; margin: 1rem 0 .25rem; accent-color: var(--accent); }
   progress.danger { accent-color: var(--danger); }
   .field { margin: 0 0 1rem; }
+  .beside { display: flex; gap: .5rem; }
+  .beside input { flex: 1; min-width: 0; }
   .field > p { margin: .25rem 0 0; }
   .quiet { color: var(--quiet); font-size: .875rem; }
   .problem { padding: .625rem .75rem; background: var(--alarm); border-inline-start: .25rem solid var(--danger); border-radius: .25rem; }
   .note { padding: .625rem .75rem; background: var(--note); border-inline-start: .25rem solid var(--line); border-radius: .25rem; }
   :is(.problem, .note, .status):empty { margin: 0; padding: 0; border: 0; }
   .buttons { display: flex; flex-wrap: wrap; gap: .75rem; margin-top: 1.25rem; }
-  button { flex: 1 1 8rem; min-height: 2.75rem; padding: .5rem 1rem; font: inherit; font-weight: 600; color: var(--text); background: transparent; border: 1px solid var(--line); border-radius: .5rem; cursor: pointer; }
+  button { flex: 1 1 auto; min-height: 2.75rem; padding: .5rem 1rem; font: inherit; font-weight: 600; color: var(--text); background: transparent; border: 1px solid var(--line); border-radius: .5rem; overflow-wrap: break-word; cursor: pointer; }
   button:hover:enabled { background: var(--soft); }
   button.main:enabled { color: var(--on-accent); background: var(--accent); border-color: var(--accent); }
   button.danger:enabled { color: var(--on-danger); background: var(--danger); border-color: var(--danger); }

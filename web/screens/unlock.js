@@ -5,9 +5,16 @@ function problemText({ code, number = 0, text = "" }) {
   return say("problem." + code, { n: number, text: printable(text, 60) });
 }
 
+// The field that a problem is about: none, if it is about a passkey.
+function fieldOf({ code }, passphrase) {
+  return code === "wrong-passkey" ? undefined : passphrase;
+}
+
 function passphraseField(stage, autocomplete, oninput) {
   const secret = field("passphrase", [say("unlock.passphrase")], { autocomplete, oninput });
-  secret.node.append(element("div", { className: "row" }, secretFields(stage, secret)));
+  const row = element("div", { className: "beside" });
+  secret.input.replaceWith(row);
+  row.append(secret.input, secretFields(stage, secret));
   return secret;
 }
 
@@ -44,7 +51,7 @@ function drawUnlock(stage, { app, proof, phrase, problem }) {
   const instead = phrase ? [element("div", { className: "seldom" }, button("phrase", "unlock.phrase", () => stage.answer({ choice: "phrase" }), "link"))] : [];
   stage.draw(say("unlock.title"), [paragraph("unlock.lead"), facts(...appFacts(app))], ...nodes, buttons(...made), ...instead);
   stage.begin(first);
-  if (problem) stage.problem(problemText(problem), input);
+  if (problem) stage.problem(problemText(problem), fieldOf(problem, input));
 }
 
 function unlockWithPasskey(stage, { passkeys, challenge, passphrase }) {

@@ -2,6 +2,7 @@
 
 import { checks, copyable, groups, h, time } from "../dom.js";
 import { picture } from "../picture.js";
+import { closed } from "../step.js";
 
 const shown = 50; // newest entries on the page; the file has them all
 const command = "bin/enclave audit verify";
@@ -9,7 +10,7 @@ const command = "bin/enclave audit verify";
 export const audit = {
   id: "audit",
 
-  needs: (session) => (session.open ? null : "Create the vault first."),
+  needs: (session) => (session.open ? null : closed(session)),
 
   async run(session, form, action) {
     return action === "download" ? { extra: await download(session), done: false } : { show: await log(session) };

@@ -2,11 +2,12 @@
 
 import { checks, copyable, h } from "../dom.js";
 import { challengeMessage, decode, encode, flip, verify } from "../verify.js";
+import { closed } from "../step.js";
 
 export const challenge = {
   id: "challenge",
 
-  needs: (session) => (session.signing ? null : "Create the keys first."),
+  needs: (session) => (session.signing ? null : session.open ? "Create the keys first." : closed(session)),
 
   async run({ kms, signing }, form) {
     const context = form.get("context");

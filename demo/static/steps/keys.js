@@ -4,16 +4,17 @@ import { checks, copyable, groups, h, more, time } from "../dom.js";
 import { picture } from "../picture.js";
 import { thumbprint } from "../verify.js";
 import { algorithms, purposes } from "../words.js";
+import { closed } from "../step.js";
 
 export const keys = {
   id: "keys",
 
-  needs: (session) => (session.open ? null : "Create the vault first."),
+  needs: (session) => (session.open ? null : closed(session)),
 
   label: ({ signing, vapid }) => (signing || vapid ? "Create two more" : "Create both keys"),
 
   hint: ({ signing, vapid }) => (signing || vapid
-    ? "The steps below work with the newest two, so their results are cleared when you create more. The earlier keys stay in the vault: this release has no way to delete one."
+    ? "The steps below work with the newest two, so their results are cleared when you create more. The earlier keys stay in the vault; “Your keys” replaces and revokes them."
     : null),
 
   async run(session) {

@@ -1,11 +1,12 @@
 // Step: the page tries to get at a private key, by every way that a page has.
 
 import { checks, h } from "../dom.js";
+import { closed } from "../step.js";
 
 export const reach = {
   id: "reach",
 
-  needs: (session) => (session.signing ? null : "Create the keys first."),
+  needs: (session) => (session.signing ? null : session.open ? "Create the keys first." : closed(session)),
 
   async run(session) {
     const attempts = await Promise.all([ask(session), look(), search(), read(session)]);

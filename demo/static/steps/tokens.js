@@ -1,7 +1,7 @@
 // Steps: a JWT and a VAPID token, each verified here with the public key alone.
 
 import { checks, copyable, facts, h, more, time } from "../dom.js";
-import { finding } from "../step.js";
+import { closed, finding } from "../step.js";
 import { verifyToken } from "../verify.js";
 
 const longest = 86_400; // seconds that a token may be valid for; the enclave's rule, not the demo's
@@ -9,7 +9,7 @@ const longest = 86_400; // seconds that a token may be valid for; the enclave's 
 export const jwt = {
   id: "jwt",
 
-  needs: (session) => (session.signing ? null : "Create the keys first."),
+  needs: (session) => (session.signing ? null : session.open ? "Create the keys first." : closed(session)),
 
   async run({ kms, signing }, form) {
     const subject = form.get("subject").trim();
@@ -35,7 +35,7 @@ function tooLong(error) {
 export const vapid = {
   id: "vapid",
 
-  needs: (session) => (session.vapid ? null : "Create the keys first."),
+  needs: (session) => (session.vapid ? null : session.open ? "Create the keys first." : closed(session)),
 
   async run({ kms, vapid: key }, form) {
     const endpoint = form.get("endpoint");

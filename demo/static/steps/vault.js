@@ -9,7 +9,7 @@ export const vault = {
 
   needs: ({ status }) => ({
     unlocked: "You have a vault. The last step deletes it.",
-    locked: "You have a vault, and it is locked.",
+    locked: "You have a vault, and it is locked. “Your keys” unlocks it.",
     lost: "First clear away what is left of the lost vault, in the last step.",
   }[status?.state] ?? null),
 
@@ -66,6 +66,6 @@ function lost(status) {
   return h("div", { class: "notice", "data-tone": "bad" },
     h("p", {}, h("strong", {}, "Your vault is lost. That is not the same as never having had one.")),
     h("p", {}, reasons[status.reason] ?? "The enclave cannot open what this app remembers."),
-    h("p", {}, "Its keys cannot be used any more, and this release has no way to bring them back. Tell whoever relies on their public keys. "
+    h("p", {}, "“", h("a", { href: "#home" }, "Your keys"), "” says what can be done: a backup brings the keys back. "
       + "To start anew, ", h("a", { href: "#destroy" }, "delete what is left"), "; then you can create a vault here. The enclave will not do it behind your back."));
 }

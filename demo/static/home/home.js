@@ -1,0 +1,51 @@
+// The first page: one vault, its keys, and what is to be done next. All that it says comes from the enclave.
+
+import { byId } from "../dom.js";
+import { act, say } from "./act.js";
+import { Activity, summary } from "./activity.js";
+import { drawCare, drawChecklist } from "./care.js";
+import { Keys } from "./keys.js";
+import { drawLevel } from "./level.js";
+import { drawVault } from "./vault.js";
+
+export class Home {
+  #session;
+  #keys;
+  #activity;
+  #state;
+
+  constructor(session) {
+    this.#session = session;
+    this.#keys = new Keys(byId("my-keys-body"), session);
+    this.#activity = new Activity(byId("my-activity-body"), session);
+    const destroy = byId("my-destroy");
+    destroy.addEventListener("click", () => act(destroy, async () => {
+      await session.kms.vault.destroy();
+      await session.refresh();
+      say(byId("my-vault").querySelector(":scope > .said"), "The vault and its keys are gone, here and in the enclave.", "good");
+    }));
+  }
+
+  /** The enclave runs. */
+  started(kms) {
+    drawLevel(byId("my-level-body"), kms);
+    byId("my-level").hidden = false;
+  }
+
+  draw() {
+    const session = this.#session;
+    const { status, open } = session;
+    for (const id of ["my-list", "my-keys", "my-activity", "my-care"]) byId(id).hidden = !open;
+    byId("my-danger").hidden = status.state !== "unlocked" && status.state !== "locked";
+    // What was said of another state holds no longer.
+    if (this.#state !== status.state) for (const each of byId("home").querySelectorAll("section > .said")) say(each, null);
+    this.#state = status.state;
+    drawVault(byId("my-vault-body"), session);
+    if (!open) return;
+    drawChecklist(byId("my-list-body"), session);
+    this.#keys.draw();
+    byId("my-activity-what").textContent = summary(session);
+    this.#activity.draw();
+    drawCare(byId("my-care-body"), session);
+  }
+}

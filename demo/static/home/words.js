@@ -1,0 +1,108 @@
+// The words of the first page: what happened, in sentences.
+
+import { purposes } from "../words.js";
+
+export const locks = {
+  passphrase: "Opens with your passphrase or another way in.",
+  passkey: "Opens with your passkey or another way in.",
+  none: "Opens by itself in this browser: whoever uses this profile can use the keys.",
+};
+
+export const kinds = { passphrase: "a passphrase", passkey: "a passkey", device: "this device, without asking" };
+
+export const uses = {
+  signing: "Signs tokens and messages",
+  identity: "Proves who you are",
+  vapid: "Signs for push messages",
+  agreement: "Agrees on secrets with others",
+};
+
+export const lockedBecause = {
+  asked: "It was locked on request.",
+  idle: "Nobody used it for a while, so it locked itself.",
+  start: "It locks whenever the page is left or loaded anew.",
+};
+
+/** "15 minutes" */
+export function duration(seconds) {
+  const [unit, size] = seconds % 3600 === 0 ? ["hour", 3600] : ["minute", 60];
+  return new Intl.NumberFormat("en", { style: "unit", unit, unitDisplay: "long" }).format(Math.round(seconds / size));
+}
+
+export const many = (n, one, other = `${one}s`) => `${n} ${n === 1 ? one : other}`;
+
+/** What each level means for a person: what holds, and what is left. */
+export const meanings = {
+  enforced: {
+    holds: "Your browser runs exactly the program that this app was built with, or none.",
+    left: "Even the people who serve the enclave cannot hand you another one.",
+  },
+  checked: {
+    holds: "This app compared the program with the one it was built with, and would not have started another.",
+    left: "A host that lies to your browser but not to the check would get through. Chrome and Edge rule that out.",
+  },
+  unpinned: {
+    holds: "This app takes whatever program the enclave's host sends.",
+    left: "You trust that host as much as the app itself.",
+  },
+};
+
+/** A label that says more than the kind does. */
+export const ownLabel = ({ kind, label }) => (label && label.toLowerCase() !== kind ? label : "");
+
+const way = ({ details = {} }) => `${kinds[details.kind] ?? "a way in"}${ownLabel(details) ? `, ${ownLabel(details)}` : ""}`;
+
+// What was done, by method. name is that of the key.
+const did = {
+  "vault.create": () => "The vault was set up.",
+  "vault.unlock": (entry) => `The vault was opened with ${entry.details?.kind ? way(entry) : "the recovery phrase"}.`,
+  "vault.lock": ({ details }) => (details?.why === "idle" ? "The vault locked itself: nobody used it." : "The vault was locked."),
+  "slots.add": (entry) => `A way in was added: ${way(entry)}.`,
+  "slots.remove": (entry) => `A way in was removed: ${way(entry)}.`,
+  "slots.change": (entry) => `A way in was changed: ${way(entry)}.`,
+  "slots.raise": () => "The passphrase was made harder to guess for this machine.",
+  "recovery.enable": () => "A new recovery phrase was set up.",
+  "recovery.check": () => "The recovery phrase was checked.",
+  "backup.save": () => "A backup file was saved.",
+  "backup.restore": () => "The vault came back from a backup file.",
+  "keys.create": (entry, name) => `${name} was created.`,
+  "keys.rotate": (entry, name) => `${name} was replaced by a new key.`,
+  "keys.revoke": (entry, name) => `${name} was revoked.`,
+  "jwt.sign": ({ details }, name) => `${name} signed a token for ${details?.aud ?? "somebody"}.`,
+  "challenge.sign": ({ details }, name) => `${name} signed a message: ${details?.context ?? "no purpose given"}.`,
+  "key.agree": ({ details }, name) => `${name} agreed on a secret: ${details?.context ?? "no purpose given"}.`,
+  "token.vapid": ({ details }, name) => `${name} signed for push messages through ${details?.aud ?? "a service"}.`,
+};
+
+// What the app wanted, where it was refused.
+const wanted = {
+  "vault.unlock": "open the vault", "vault.lock": "lock the vault", "vault.destroy": "delete the vault", "slots.add": "add a way in", "slots.remove": "remove a way in",
+  "slots.change": "change a way in", "slots.manage": "change the ways in", "recovery.enable": "set up a recovery phrase", "recovery.check": "check the recovery phrase",
+  "backup.save": "save a backup", "backup.restore": "restore a backup", "keys.create": "create a key", "keys.rotate": "replace a key", "keys.revoke": "revoke a key",
+  "jwt.sign": "sign a token", "challenge.sign": "sign a message", "key.agree": "agree on a secret", "token.vapid": "sign for push messages",
+};
+
+const because = {
+  cancelled: "You said no.", expired: "Nobody answered.", denied: "The rules do not allow it.", locked: "The vault was locked.", not_found: "There was no such key.",
+  quota_exceeded: "It was more than the vault allows.", conflict: "Something else changed at the same time.", unsupported: "This browser or vault cannot do it.",
+};
+
+/** One entry of the log as a sentence. @param {string} name of its key */
+export function sentenceOf(entry, name) {
+  if (entry.outcome !== "ok") {
+    const times = Number(entry.details?.count ?? 1);
+    return `The app asked to ${wanted[entry.method] ?? `call ${entry.method}`}. ${because[entry.outcome] ?? `It failed (${entry.outcome}).`}${times > 1 ? ` ${times} times.` : ""}`;
+  }
+  return did[entry.method]?.(entry, name) ?? `${entry.method} was done.`;
+}
+
+/** What kinds of entries there are, to filter by. */
+export const filters = {
+  all: ["Everything", () => true],
+  uses: ["Uses of keys", ({ method, outcome }) => outcome === "ok" && /^(jwt|challenge|key|token)\./.test(method)],
+  changes: ["Changes", ({ method, outcome }) => outcome === "ok" && !/^(jwt|challenge|key|token)\./.test(method)],
+  refused: ["Refused", ({ outcome }) => outcome !== "ok"],
+};
+
+/** A key as a sentence names it. */
+export const nameOf = (key, kid) => (key ? `“${key.label || purposes[key.purpose]}”` : `A key (${(kid ?? "").slice(0, 8)}…)`);

@@ -1,0 +1,258 @@
+// The demo as a person uses it, with the mouse and the keyboard, and the enclave's dialogs as they
+// are: from nothing to a vault with a key, a recovery phrase and a backup, and back after a loss.
+//
+// Elements are found by ids and roles. What the pages and dialogs say may change.
+
+import assert from "node:assert/strict";
+import { mkdir, mkdtemp, readFile, readdir, rm } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, afterEach, before, describe, it } from "node:test";
+import { launch } from "../lib/browser.mjs";
+import { chosenEngines } from "../lib/engines.mjs";
+import { go, root } from "../lib/gotool.mjs";
+import { eventually, start, waitForLine } from "../lib/process.mjs";
+
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const artifacts = join(root, "e2e", "artifacts");
+const PASSPHRASE = "nine quiet trams cross the river";
+
+/** `enclave demo` on free ports. */
+async function serveDemo() {
+  const directory = await mkdtemp(join(tmpdir(), "kms-e2e-demo-"));
+  const path = process.env.KMS_ENCLAVE ?? join(directory, "enclave");
+  if (!process.env.KMS_ENCLAVE) await go(["build", "-o", path, "./cmd/enclave"]);
+  const child = start(path, ["demo", "--addr", "127.0.0.1:0", "--enclave-addr", "localhost:0"], { cwd: root, env: { ...process.env } });
+  const stop = async () => {
+    await child.stop();
+    await rm(directory, { recursive: true, force: true });
+  };
+  try {
+    const line = await waitForLine(child, (text) => text.startsWith("Open "), 300_000);
+    return { url: /http:\S+/.exec(line)[0], directory, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** Somebody in front of the demo. */
+class Person {
+  constructor(page, frame) {
+    this.page = page;
+    this.frame = frame;
+  }
+
+  static async at(browser, url) {
+    const page = await browser.newPage();
+    const person = new Person(page);
+    await person.visit(url);
+    return person;
+  }
+
+  async visit(url) {
+    await this.page.goto(url);
+    await eventually("a state", () => this.page.evaluate(() => document.body.dataset.vault !== undefined), { timeoutMs: 30_000 });
+    this.frame = await this.page.frame("http://localhost");
+  }
+
+  /** Waits for the vault to be in this state, as the page shows it. */
+  async sees(state) {
+    await eventually(`a vault that is ${state}`, () => this.page.evaluate((state) => document.body.dataset.vault === state && document.querySelector("dialog.kms-enclave-dialog:modal") === null, state), { timeoutMs: 20_000 });
+  }
+
+  /** What the page says at last, in the section of an element. */
+  async said(selector, tone = "good") {
+    const what = (selector) => {
+      const notice = document.querySelector(selector).closest("[data-says]").querySelector(":scope > .said > .notice");
+      return notice && { tone: notice.dataset.tone, text: notice.textContent };
+    };
+    await eventually(`${selector} has its say`, () => this.page.evaluate(what, selector), { timeoutMs: 20_000 });
+    const said = await this.page.evaluate(what, selector);
+    assert.equal(said.tone, tone, said.text);
+  }
+
+  async newPassphrase() {
+    await this.frame.type("#passphrase", PASSPHRASE);
+    await this.frame.type("#repeat", PASSPHRASE);
+    await this.frame.click("#next:enabled");
+  }
+
+  /** Proves presence, types the word if the dialog wants one, and confirms. */
+  async confirms() {
+    await this.frame.type("#passphrase", PASSPHRASE);
+    const word = await this.frame.evaluate(() => document.querySelector("label[for=word] strong")?.textContent ?? null);
+    if (word) await this.frame.type("#word", word);
+    await this.frame.click("#confirm:enabled");
+  }
+
+  /** Reads the words of the phrase, and types back those that are asked. */
+  async learnsPhrase() {
+    await this.frame.waitFor("#words li");
+    const words = await this.frame.evaluate(() => [...document.querySelectorAll("#words li")].map((item) => item.textContent));
+    assert.equal(words.length, 12);
+    await this.frame.click("#next:enabled");
+    await this.frame.waitFor("[id^=word-]");
+    const asked = await this.frame.evaluate(() => [...document.querySelectorAll("input[id^=word-]")].map(({ id }) => id));
+    for (const id of asked) await this.frame.type(`#${id}`, words[Number(id.slice(5)) - 1]);
+    await this.frame.click("#next:enabled");
+    return words;
+  }
+
+  async savesBackup() {
+    await this.page.click("#backup");
+    await this.confirms();
+    await this.frame.click("#save");
+    await this.frame.click("#saved");
+    await this.said("#backup");
+  }
+
+  async createsKey(label) {
+    await this.page.type("#new-label", label);
+    await this.page.click("#new-key");
+    await eventually(`a card for ${label}`, () => this.page.evaluate((label) => [...document.querySelectorAll("#active-keys h3")].some(({ textContent }) => textContent === label), label));
+    return await this.page.evaluate((label) => [...document.querySelectorAll("#active-keys h3")].find(({ textContent }) => textContent === label).id.slice(5), label);
+  }
+
+  async revokes(kid) {
+    await this.page.evaluate((kid) => (document.getElementById(`revoke-${kid}`).closest("details").open = true), kid);
+    await this.page.type(`[id="reason-${kid}"]`, "lost laptop");
+    await this.page.click(`[id="revoke-${kid}"]`);
+    await this.confirms();
+    await eventually("the key among the ended", () => this.page.evaluate((kid) => document.querySelector("#ended-keys").contains(document.getElementById(`name-${kid}`)), kid));
+  }
+}
+
+/** What axe finds on the page, the enclave's frame aside. Over the driver, which the page's policy does not bind. */
+async function audited(page, what) {
+  for (const width of [1200, 320]) {
+    await page.handle.setViewport({ width, height: 800 });
+    await page.handle.evaluate(axe);
+    const found = await page.handle.evaluate(async () => {
+      const { violations } = await globalThis.axe.run({ exclude: [".kms-enclave-dialog"] }, { resultTypes: ["violations"], iframes: false, runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] });
+      return violations.filter(({ impact }) => impact !== "minor").map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(" | ")}`);
+    });
+    assert.deepEqual(found, [], `${what} at ${width} px`);
+    const wider = await page.handle.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(wider <= 0, `${what} at ${width} px: ${wider} px too wide`);
+  }
+  await page.handle.setViewport({ width: 1000, height: 800 });
+}
+
+let demo;
+before(async () => {
+  demo = await serveDemo();
+});
+after(() => demo?.stop());
+
+for (const engine of chosenEngines()) {
+  describe(`${engine}: product`, () => {
+    let browser, person, words;
+    const downloads = (which = "first") => join(demo.directory, `${engine}-${which}`);
+    const backups = async (which) => (await readdir(downloads(which))).filter((name) => name.endsWith(".kmsbackup")).map((name) => join(downloads(which), name));
+    const downloadTo = async (which) => {
+      const session = await browser.handle.target().createCDPSession();
+      await session.send("Browser.setDownloadBehavior", { behavior: "allow", downloadPath: downloads(which) });
+    };
+    const look = (what) => (engine === "chromium" ? audited(person.page, what) : undefined);
+
+    before(async () => {
+      for (const which of ["first", "second"]) await mkdir(downloads(which));
+      browser = await launch(engine, {
+        preferences: { "browser.download.folderList": 2, "browser.download.dir": downloads(), "browser.helperApps.neverAsk.saveToDisk": "application/octet-stream" },
+      });
+      person = await Person.at(browser, demo.url);
+      if (engine === "chromium") await downloadTo("first");
+    });
+    after(() => browser?.close());
+    afterEach(async (t) => {
+      if (t.passed !== false && !t.error) return;
+      await mkdir(artifacts, { recursive: true });
+      await person?.page.screenshot(join(artifacts, `product-${engine}.png`)).catch((error) => console.error(`screenshot: ${error.message}`));
+    });
+
+    it("from nothing to a vault with a key, that locks and opens", async () => {
+      const { page, frame } = person;
+      await person.sees("absent");
+      await look("absent");
+      await page.click("#setup-go");
+      await person.newPassphrase();
+      await person.sees("unlocked");
+      await look("unlocked, and empty");
+      await person.createsKey("Work laptop");
+      await page.click("#lock");
+      await person.sees("locked");
+      assert.equal(await page.evaluate(() => document.getElementById("my-keys").hidden), true, "nothing of the keys is shown");
+      await look("locked");
+      await page.click("#unlock");
+      await frame.type("#passphrase", PASSPHRASE);
+      await frame.press("Enter");
+      await person.sees("unlocked");
+    });
+
+    it("to say no is not to fail", async () => {
+      await person.page.click("#enable");
+      await person.frame.click("#cancel");
+      await person.said("#enable", "plain");
+      await person.sees("unlocked");
+    });
+
+    it("a recovery phrase, a backup, and a key that is revoked; the log tells all of it", async () => {
+      const { page, frame } = person;
+      await page.click("#enable");
+      await person.confirms();
+      words = await person.learnsPhrase();
+      await frame.click("#close");
+      await person.said("#check");
+      await person.savesBackup();
+      if (engine !== "webkit") {
+        await eventually("the file", async () => (await backups()).length === 1);
+      }
+      await person.revokes(await person.createsKey("Old phone"));
+      const lines = await page.evaluate(() => [...document.querySelectorAll("#events li")].map(({ className, textContent }) => ({ className, textContent })));
+      assert.ok(lines.some(({ textContent }) => textContent.includes("Old phone") && textContent.includes("revoked")), JSON.stringify(lines));
+      assert.ok(lines.some(({ className }) => className === "refused"), "the no from before stands out");
+      await look("unlocked, with keys and a log");
+      await page.click("#show-activity");
+      await frame.waitFor("#entries li");
+      await frame.click("#close");
+      await person.sees("unlocked");
+    });
+
+    if (engine !== "chromium") return;
+    it("a vault that is lost comes back from its newest backup, and from no older one", async () => {
+      const { page } = person;
+      await downloadTo("second");
+      await person.savesBackup();
+      await eventually("the second file", async () => (await backups("second")).length === 1);
+      const [[older], [newest]] = await Promise.all([backups("first"), backups("second")]);
+
+      await person.frame.evaluate(async () => {
+        for (const { name } of await indexedDB.databases()) indexedDB.deleteDatabase(name);
+      });
+      await person.visit(demo.url);
+      await person.sees("lost");
+      await look("lost");
+      await page.click("#restore-go");
+      await pick(person.frame, older);
+      await eventually("a problem", () => person.frame.evaluate(() => Boolean(document.querySelector("main #problem")?.textContent)));
+      await pick(person.frame, newest);
+      await person.frame.type("#phrase", words.join(" "));
+      await person.frame.click("#next:enabled");
+      await person.frame.click("#confirm:enabled");
+      await person.newPassphrase();
+      await person.frame.click("#close");
+      await person.sees("unlocked");
+      assert.deepEqual(await page.evaluate(() => [...document.querySelectorAll("#active-keys h3")].map(({ textContent }) => textContent)), ["Work laptop"]);
+    });
+  });
+}
+
+/** Gives the file input of the dialog a file, as its picker would. */
+async function pick(frame, path) {
+  await frame.waitFor("#file");
+  const input = await frame.locate().$("#file");
+  await input.uploadFile(path);
+  await frame.click("#next:enabled");
+}
