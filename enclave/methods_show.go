@@ -76,7 +76,10 @@ func (c *call) activity(end, size uint64) (screen prompt.Activity, err error) {
 		}
 		return nil
 	})
-	return screen, err
+	if err != nil {
+		return prompt.Activity{}, err // it may be about to be written
+	}
+	return screen, nil
 }
 
 // eventOf adds what is known now of the key that an entry names.
