@@ -160,7 +160,7 @@ for (const engine of chosenEngines()) {
     before(async () => {
       for (const which of ["first", "second"]) await mkdir(downloads(which));
       browser = await launch(engine, {
-        preferences: { "browser.download.folderList": 2, "browser.download.dir": downloads(), "browser.helperApps.neverAsk.saveToDisk": "application/octet-stream" },
+        preferences: { "browser.download.folderList": 2, "browser.download.dir": downloads() },
       });
       person = await Person.at(browser, demo.url);
       if (engine === "chromium") await downloadTo("first");
