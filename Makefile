@@ -41,6 +41,7 @@ test-browsers: tools-for-tests
 
 bench: tools-for-tests
 	node bench/run.mjs
+	node bench/user.mjs
 	node bench/verify.mjs
 
 profile: tools-for-tests

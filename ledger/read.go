@@ -105,10 +105,12 @@ func (l *Ledger) names(ctx context.Context, kind string) ([]string, error) {
 	return ids, nil
 }
 
-// wholeIndex reads the index at once instead of page by page, and returns a function
-// that gives the fingerprint of a stored record. That there is none is an
+// fingerprints gives the fingerprint of a stored record. That there is none is an
 // IntegrityError.
-func (l *Ledger) wholeIndex(ctx context.Context) (func(context.Context, store.Name) (hash, error), error) {
+type fingerprints func(context.Context, store.Name) (hash, error)
+
+// wholeIndex reads the committed index at once instead of page by page.
+func (l *Ledger) wholeIndex(ctx context.Context) (fingerprints, error) {
 	pages := map[string][]byte{}
 	if err := l.scanAll(ctx, KindIndex, func(r store.Record) error { pages[r.ID] = r.Value; return nil }); err != nil {
 		return nil, err
@@ -125,13 +127,9 @@ func (l *Ledger) wholeIndex(ctx context.Context) (func(context.Context, store.Na
 }
 
 // all returns the records of a sealed kind that never rides along, opened. They are not kept.
-func (l *Ledger) all(ctx context.Context, kind string) ([]store.Record, error) {
-	known, err := l.wholeIndex(ctx)
-	if err != nil {
-		return nil, err
-	}
+func (l *Ledger) all(ctx context.Context, kind string, known fingerprints) ([]store.Record, error) {
 	var records []store.Record
-	err = l.scanAll(ctx, kind, func(r store.Record) error {
+	err := l.scanAll(ctx, kind, func(r store.Record) error {
 		fingerprint, err := known(ctx, r.Name)
 		if err == nil && (len(r.Value) < 1+overhead || sealedFingerprint([keyengine.NonceSize]byte(r.Value[1:])) != fingerprint) {
 			err = &IntegrityError{What: describe(r.Name)}

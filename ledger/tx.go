@@ -18,7 +18,8 @@ type Tx struct {
 	writes map[store.Name][]byte // nil value: delete
 	leaves [][]byte              // canonical entries, in order
 	root   root
-	renew  *Renewal // what the vault becomes with this commit, if not nil
+	known  fingerprints // of all committed records, once All has read them
+	renew  *Renewal     // what the vault becomes with this commit, if not nil
 
 	op map[store.Name][]byte // of the op that runs now
 }
@@ -91,7 +92,14 @@ func (tx *Tx) Names(kind string) ([]string, error) {
 // rewritten (see Sealer), opened, in order of id. Each is one that was written; the
 // caller knows how many there ought to be, and must not change their values.
 func (tx *Tx) All(kind string) ([]store.Record, error) {
-	records, err := tx.l.all(tx.ctx, kind)
+	if tx.known == nil {
+		known, err := tx.l.wholeIndex(tx.ctx)
+		if err != nil {
+			return nil, err
+		}
+		tx.known = known
+	}
+	records, err := tx.l.all(tx.ctx, kind, tx.known)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/kms-enclave/kms-enclave/keyengine"
 	"github.com/kms-enclave/kms-enclave/ledger"
@@ -58,12 +59,21 @@ type kek struct {
 	device, ledger keyengine.AEADKey
 }
 
-func deriveKEK(ctx context.Context, e keyengine.Engine, secret keyengine.SecretKey, share Share) (k kek, err error) {
-	if k.device, err = e.DeriveAEAD(ctx, secret, share[:], []byte(infoDeviceKEK)); err != nil {
-		return k, err
+func deriveKEK(ctx context.Context, e keyengine.Engine, secret keyengine.SecretKey, share Share) (kek, error) {
+	keys, err := deriveAll(ctx, e, secret, share[:], infoDeviceKEK, infoLedgerKEK)
+	return kek{keys[0], keys[1]}, err
+}
+
+// deriveAll derives a key for each info, at once: a browser takes longer to answer
+// than to derive.
+func deriveAll(ctx context.Context, e keyengine.Engine, secret keyengine.SecretKey, salt []byte, infos ...string) ([]keyengine.AEADKey, error) {
+	keys, errs := make([]keyengine.AEADKey, len(infos)), make([]error, len(infos))
+	var running sync.WaitGroup
+	for i, info := range infos {
+		running.Go(func() { keys[i], errs[i] = e.DeriveAEAD(ctx, secret, salt, []byte(info)) })
 	}
-	k.ledger, err = e.DeriveAEAD(ctx, secret, share[:], []byte(infoLedgerKEK))
-	return k, err
+	running.Wait()
+	return keys, errors.Join(errs...)
 }
 
 // keyring holds a vault's keys. It is the ledger's Sealer, and is never changed.
@@ -80,14 +90,20 @@ type keyring struct {
 // newKeyring returns the keys that work while the vault is locked.
 func newKeyring(ctx context.Context, e keyengine.Engine, ledgerKey keyengine.SecretKey) (*keyring, error) {
 	r := &keyring{engine: e, byKind: map[string]keyengine.AEADKey{}}
-	var err error
-	for _, kind := range ledgerKinds {
-		if r.byKind[kind], err = e.DeriveAEAD(ctx, ledgerKey, nil, []byte(infoLedgerKey+kind)); err != nil {
-			return nil, err
-		}
+	keys, err := deriveAll(ctx, e, ledgerKey, nil, infosOf(infoLedgerKey, append(slices.Clone(ledgerKinds), "wrap-audit"))...)
+	for i, kind := range ledgerKinds {
+		r.byKind[kind] = keys[i]
 	}
-	r.wrapAud, err = e.DeriveAEAD(ctx, ledgerKey, nil, []byte(infoLedgerKey+"wrap-audit"))
+	r.wrapAud = keys[len(ledgerKinds)]
 	return r, err
+}
+
+func infosOf(prefix string, what []string) []string {
+	infos := make([]string, len(what))
+	for i, w := range what {
+		infos[i] = prefix + w
+	}
+	return infos
 }
 
 // with returns the keyring of the same vault when it is unlocked, or when its vault
@@ -95,15 +111,11 @@ func newKeyring(ctx context.Context, e keyengine.Engine, ledgerKey keyengine.Sec
 func (r *keyring) with(ctx context.Context, vaultKey keyengine.SecretKey) (*keyring, error) {
 	full := *r
 	full.byKind, full.vaultKey = maps.Clone(r.byKind), vaultKey
-	for _, kind := range vaultKinds {
-		key, err := full.derive(ctx, kind)
-		if err != nil {
-			return nil, err
-		}
-		full.byKind[kind] = key
+	keys, err := deriveAll(ctx, r.engine, vaultKey, nil, infosOf(infoVaultKey, append(slices.Clone(vaultKinds), "wrap"))...)
+	for i, kind := range vaultKinds {
+		full.byKind[kind] = keys[i]
 	}
-	var err error
-	full.wrap, err = full.derive(ctx, "wrap")
+	full.wrap = keys[len(vaultKinds)]
 	return &full, err
 }
 

@@ -230,7 +230,10 @@ class Launch {
     };
     port.onmessage = ({ data }) => this.#fromApp(data);
     // A page that is left may be kept, to be shown again: an unlocked vault does not outlive it.
-    addEventListener("pagehide", () => this.#end({ type: "died", message: "The page was left." }));
+    // Not every browser tells a frame that it goes; all tell it that it is back.
+    for (const event of ["pagehide", "pageshow"]) {
+      addEventListener(event, ({ type, persisted }) => (type === "pagehide" || persisted) && this.#end({ type: "died", message: "The page was left." }));
+    }
   }
 
   start(message, transfer) {

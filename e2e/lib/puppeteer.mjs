@@ -71,9 +71,18 @@ class Frame {
 
   /** Clicks the element with a real mouse event at its centre. */
   async click(selector) {
-    const element = await this.#element(selector);
-    await element.scrollIntoView();
-    await element.click();
+    // A dialog may put another screen in the place of the one that the element was found in.
+    await eventually(`a click on ${selector}`, async () => {
+      try {
+        const element = await this.#element(selector);
+        await element.scrollIntoView();
+        await element.click();
+        return true;
+      } catch (error) {
+        if (!/detached|not clickable/.test(error.message)) throw error;
+        return false;
+      }
+    });
   }
 
   /** Clicks into the field and types text with real key events. */

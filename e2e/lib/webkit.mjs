@@ -134,12 +134,11 @@ class Frame {
   }
 }
 
-// Where this scrolls, a click at once may still hit what was there before.
+// A page that has just scrolled, by this or by itself, still takes a click for what was there before.
 const scrollTo = `
   const [element, done] = arguments;
-  const before = element.getBoundingClientRect().top;
   element.scrollIntoView({ block: "center" });
-  setTimeout(done, element.getBoundingClientRect().top === before ? 0 : 50);`;
+  setTimeout(done, 60);`;
 
 async function clickOn(driver, selector) {
   const element = await driver.findElement(By.css(selector));

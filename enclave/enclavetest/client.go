@@ -49,13 +49,15 @@ type Origin struct {
 	Now    func() time.Time
 	Wrap   func(store.Store) store.Store // around the device store, if set
 
+	Strength passphrase.Params // of new passphrases; slots below it are raised
+
 	mu      sync.Mutex
 	markers map[string]bool // by origin and account
 }
 
 // NewOrigin returns an empty profile.
 func NewOrigin(t *testing.T, p Platform) *Origin {
-	o := &Origin{t: t, platform: p, User: &prompttest.User{Passkey: &prompttest.Authenticator{Origin: Self}}, Now: time.Now, markers: map[string]bool{}}
+	o := &Origin{t: t, platform: p, User: &prompttest.User{Passkey: &prompttest.Authenticator{Origin: Self}}, Now: time.Now, Strength: passphrase.Floor, markers: map[string]bool{}}
 	o.name = fmt.Sprintf("test-%s-%d", t.Name(), time.Now().UnixNano())
 	_, _ = rand.Read(o.Share[:])
 	return o
@@ -94,7 +96,7 @@ func (o *Origin) ConnectAs(origin, account string) *Client {
 	marker := o.Marker || o.markers[app]
 	o.mu.Unlock()
 	c.Enclave = enclave.New(context.Background(), enclave.Config{
-		Engine: o.platform.Engine, Device: device, Session: memstore.New(), Prompter: o.User, Strength: passphrase.Fixed(passphrase.Floor),
+		Engine: o.platform.Engine, Device: device, Session: memstore.New(), Prompter: o.User, Strength: passphrase.Fixed(o.Strength),
 		Now: o.Now, Rand: rand.Reader,
 		Release: enclave.Release{Version: "1.2.3", Commit: "unknown", Measurement: "00", Wasm: "sha384-x"},
 		Self:    Self,

@@ -50,6 +50,21 @@ func Run(t *testing.T, p Platform) {
 		{"CommittedButUnanswered", testCommittedButUnanswered},
 		{"WithoutShareNothingOpens", testWithoutShareNothingOpens},
 		{"NothingSecretInMessages", testNothingSecretInMessages},
+		{"Passphrase", testPassphrase},
+		{"Slots", testSlots},
+		{"ManySlots", testManySlots},
+		{"SecondTab", testSecondTab},
+		{"OldBlobsPutBack", testOldBlobsPutBack},
+		{"StrengthIsRaised", testStrengthIsRaised},
+		{"HeaderIsGuarded", testHeaderIsGuarded},
+		{"Lock", testLock},
+		{"LockedRefusals", testLockedRefusals},
+		{"LockedSession", testLockedSession},
+		{"LockUnderLoad", testLockUnderLoad},
+		{"ChangeUnderLoad", testChangeUnderLoad},
+		{"Assertions", testAssertions},
+		{"Registrations", testRegistrations},
+		{"SeveralPasskeys", testSeveralPasskeys},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, p) })
 	}

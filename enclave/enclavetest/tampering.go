@@ -15,7 +15,7 @@ import (
 // dump returns every record of a vault.
 func dump(t *testing.T, s store.Store, id string) (records []store.Record) {
 	t.Helper()
-	for _, kind := range []string{"vault", "root", "commit", "index", "log", "key", "meta", "use", "counts", "destroyed"} {
+	for _, kind := range []string{"vault", "root", "commit", "index", "log", "key", "meta", "use", "counts", "recovery", "destroyed"} {
 		found, err := s.Scan(ctx, id, store.Range{Kind: kind})
 		if err != nil {
 			t.Fatal(err)

@@ -1,7 +1,9 @@
 package prompttest
 
 import (
+	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/hmac"
 	"crypto/rand"
@@ -21,26 +23,48 @@ import (
 type Authenticator struct {
 	Origin string // of the page that asks
 	NoPRF  bool   // as those that cannot
+	EdDSA  bool   // what it makes keys for; ES256 otherwise
+	// Forge changes the client data and the authenticator data before they are
+	// signed, if set: what a page, or an authenticator, does that lies.
+	Forge func(client, data []byte) (forgedClient, forgedData []byte)
 
 	mu   sync.Mutex
 	keys map[string]*credential // by id
 }
 
 type credential struct {
-	private *ecdsa.PrivateKey
+	private crypto.Signer
 	prf     []byte
 }
 
-// Create makes a passkey (WebAuthn Level 3 section 6.3.2), with ES256.
+func (a *Authenticator) generate() (private crypto.Signer, algorithm int, err error) {
+	if a.EdDSA {
+		_, private, err = ed25519.GenerateKey(rand.Reader)
+		return private, -8, err
+	}
+	private, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	return private, -7, err
+}
+
+// sign signs as the algorithm of a credential says: of ES256 the hash.
+func (c *credential) sign(message []byte) ([]byte, error) {
+	if _, ok := c.private.(ed25519.PrivateKey); ok {
+		return c.private.Sign(nil, message, crypto.Hash(0))
+	}
+	digest := sha256.Sum256(message)
+	return c.private.Sign(rand.Reader, digest[:], crypto.SHA256)
+}
+
+// Create makes a passkey (WebAuthn Level 3 section 6.3.2).
 func (a *Authenticator) Create(s prompt.NewPasskey) *prompt.Registration {
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	private, algorithm, err := a.generate()
 	if err != nil {
 		panic(err)
 	}
 	id, prf := make([]byte, 32), make([]byte, 32)
 	_, _ = rand.Read(id)
 	_, _ = rand.Read(prf)
-	public, err := x509.MarshalPKIXPublicKey(&private.PublicKey)
+	public, err := x509.MarshalPKIXPublicKey(private.Public())
 	if err != nil {
 		panic(err)
 	}
@@ -53,9 +77,10 @@ func (a *Authenticator) Create(s prompt.NewPasskey) *prompt.Registration {
 	a.keys[string(id)] = c
 	data := append(a.data(0x45), make([]byte, 16)...)
 	data = append(binary.BigEndian.AppendUint16(data, uint16(len(id))), id...)
+	client, data := a.forged(a.client("webauthn.create", s.Challenge), append(data, 0xa0))
 	return &prompt.Registration{
-		ID: id, ClientDataJSON: a.client("webauthn.create", s.Challenge), AuthenticatorData: append(data, 0xa0),
-		PublicKey: public, Algorithm: -7, PRF: a.evaluate(c, s.Salt),
+		ID: id, ClientDataJSON: client, AuthenticatorData: data,
+		PublicKey: public, Algorithm: algorithm, PRF: a.evaluate(c, s.Salt),
 	}
 }
 
@@ -68,10 +93,9 @@ func (a *Authenticator) Get(p prompt.Proof) *prompt.Assertion {
 		if c == nil {
 			continue
 		}
-		client, data := a.client("webauthn.get", p.Challenge), a.data(0x05)
+		client, data := a.forged(a.client("webauthn.get", p.Challenge), a.data(0x05))
 		hash := sha256.Sum256(client)
-		digest := sha256.Sum256(append(append([]byte{}, data...), hash[:]...))
-		signature, err := ecdsa.SignASN1(rand.Reader, c.private, digest[:])
+		signature, err := c.sign(append(append([]byte{}, data...), hash[:]...))
 		if err != nil {
 			panic(err)
 		}
@@ -89,6 +113,13 @@ func (a *Authenticator) evaluate(c *credential, salt []byte) []byte {
 	mac := hmac.New(sha256.New, c.prf)
 	mac.Write(salt)
 	return mac.Sum(nil)
+}
+
+func (a *Authenticator) forged(client, data []byte) (forgedClient, forgedData []byte) {
+	if a.Forge == nil {
+		return client, data
+	}
+	return a.Forge(client, data)
 }
 
 func (a *Authenticator) client(kind string, challenge []byte) []byte {

@@ -24,7 +24,13 @@ class Sight {
   }
 
   get attended() {
-    return this.clear && (!Sight.#focusTells || document.hasFocus());
+    return this.clear && !Sight.unfocused;
+  }
+
+  // Whether keys go elsewhere, where the browser tells: Firefox sends no event to a
+  // frame that loses the focus because it is not drawn any more.
+  static get unfocused() {
+    return Sight.#focusTells && !document.hasFocus();
   }
 
   // Enough of it is in the viewport to read, in CSS pixels: no less than a phone at

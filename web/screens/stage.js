@@ -151,6 +151,7 @@ class Stage {
   };
 
   #turn() {
+    if (Sight.unfocused) this.#onBlur();
     this.#takeFocus();
     for (const turn of this.#turns) turn();
   }

@@ -1,0 +1,244 @@
+// What a person waits for: a dialog on screen, an unlocked vault, a way in removed, a backup
+// saved and restored, with 1,000 keys. Beside it, in the same page, the same cryptography and the
+// same number of records in plain JavaScript.
+//
+//   node bench/user.mjs [--keys N] [--rounds N]
+//
+// Clicks are real. A time begins with the click, as the frame's window hears it, or with the app's
+// call; and ends when the next screen is drawn, or the app's call is answered.
+
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { launch } from "../e2e/lib/browser.mjs";
+import { learnPhrase, newPassphrase } from "../e2e/lib/dialog.mjs";
+import { chosenEngines } from "../e2e/lib/engines.mjs";
+import { Site } from "../e2e/lib/harness.mjs";
+import { eventually } from "../e2e/lib/process.mjs";
+
+const PASSPHRASE = "a passphrase of some length";
+
+function argument(name, otherwise) {
+  const at = process.argv.indexOf(name);
+  return at < 0 ? otherwise : Number(process.argv[at + 1]);
+}
+
+const KEYS = argument("--keys", 1000), ROUNDS = argument("--rounds", 5);
+const engines = chosenEngines().filter((engine) => engine !== "webkit"); // its driver takes the focus from the frame between two looks
+
+const median = (times) => [...times].sort((a, b) => a - b)[Math.floor(times.length / 2)];
+
+/** Has the page note when a call begins and when it is answered. */
+const begin = (page, method, params = {}) => page.evaluate((method, params) => {
+  const now = () => performance.timeOrigin + performance.now();
+  window.outcome = undefined;
+  window.began = now();
+  kms.call(method, params).then((result) => (window.outcome = { result, at: now() }), ({ code, message }) => (window.outcome = { code, message, at: now() }));
+}, method, params);
+
+async function ended(page) {
+  const outcome = await eventually("the call's end", () => page.evaluate(() => window.outcome), { timeoutMs: 120_000 });
+  if (!outcome.result) throw new Error(`${outcome.code}: ${outcome.message}`);
+  return outcome;
+}
+
+/** Has the frame note every click, and when each screen is drawn. */
+const watch = (frame) => frame.evaluate(() => {
+  const now = () => performance.timeOrigin + performance.now();
+  window.noted = { clicks: [], screens: [] };
+  addEventListener("click", () => noted.clicks.push(now()), true);
+  new MutationObserver((changes) => {
+    if (!changes.some(({ addedNodes }) => addedNodes.length > 0)) return;
+    const title = document.querySelector("main[role] #title")?.textContent;
+    requestAnimationFrame(() => noted.screens.push({ title, at: now() }));
+  }).observe(document.body, { childList: true });
+});
+
+const noted = (frame) => frame.evaluate(() => window.noted);
+const lastClick = async (frame) => (await noted(frame)).clicks.at(-1);
+const lastScreen = async (frame) => (await noted(frame)).screens.at(-1).at;
+
+/** The cryptography and the records of a vault that is wrapped anew, and nothing else. */
+async function floor(count) {
+  const subtle = crypto.subtle, random = () => crypto.getRandomValues(new Uint8Array(12));
+  const aes = () => subtle.generateKey({ name: "AES-GCM", length: 256 }, false, ["encrypt", "decrypt", "wrapKey", "unwrapKey"]);
+  const [from, to] = [await aes(), await aes()];
+  const wrapped = [];
+  for (let i = 0; i < count; i++) {
+    const { privateKey } = await subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign"]);
+    const iv = random();
+    wrapped.push({ iv, bytes: await subtle.wrapKey("pkcs8", privateKey, from, { name: "AES-GCM", iv }) });
+  }
+  const db = await new Promise((resolve, reject) => {
+    const request = indexedDB.open("floor", 1);
+    request.onupgradeneeded = () => request.result.createObjectStore("records");
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+  const times = [];
+  for (let round = 0; round < 5; round++) {
+    const start = performance.now();
+    const again = await Promise.all(wrapped.map(async ({ iv, bytes }) => {
+      const key = await subtle.unwrapKey("pkcs8", bytes, from, { name: "AES-GCM", iv }, { name: "ECDSA", namedCurve: "P-256" }, true, ["sign"]);
+      const next = await subtle.wrapKey("pkcs8", key, to, { name: "AES-GCM", iv: random() });
+      const seal = () => subtle.encrypt({ name: "AES-GCM", iv: random() }, to, new Uint8Array(400));
+      return [await seal(), await seal(), next];
+    }));
+    await new Promise((resolve, reject) => {
+      const transaction = db.transaction("records", "readwrite", { durability: "strict" });
+      again.forEach((records, i) => records.slice(0, 2).forEach((record, j) => transaction.objectStore("records").put(new Uint8Array(record), `${i}-${j}`)));
+      transaction.oncomplete = resolve;
+      transaction.onerror = () => reject(transaction.error);
+    });
+    times.push(performance.now() - start);
+  }
+  db.close();
+  return times;
+}
+
+async function opened(browser, site, account) {
+  const page = await browser.newPage();
+  await page.goto(`${site.app.origin}/`);
+  await eventually("the app", () => page.evaluate(() => typeof startKms === "function"));
+  await page.evaluate((account) => startKms({ account, timeoutMs: 60_000 }), account);
+  const frame = await page.frame(new URL(site.release.url).origin);
+  await watch(frame);
+  return { page, frame };
+}
+
+async function deviceUnlocks(browser, site, rounds) {
+  const { page } = await opened(browser, site, "device");
+  await page.evaluate(() => kms.vault.create({ persistence: "device", lock: "none" }));
+  const times = [];
+  for (let i = 0; i < rounds; i++) {
+    await page.evaluate(() => kms.close());
+    times.push(await page.evaluate(async () => {
+      await startKms({ account: "device" });
+      // The worker begins to open the vault when it is ready, and answers when it has; the second call is the way there and back.
+      const start = performance.now();
+      await kms.keys.list();
+      const first = performance.now() - start;
+      await kms.keys.list();
+      return first - (performance.now() - start - first);
+    }));
+  }
+  await page.close();
+  return times;
+}
+
+async function measure(engine, site) {
+  const directory = await mkdtemp(join(tmpdir(), "kms-bench-"));
+  const preferences = { "privacy.reduceTimerPrecision": false, "browser.download.folderList": 2, "browser.download.dir": directory };
+  const browser = await launch(engine, { preferences });
+  const rows = [];
+  const row = (name, times, wanted, base) => rows.push({ name, times, wanted, base });
+  try {
+    row("unlock by the device slot", await deviceUnlocks(browser, site, ROUNDS * 3), "< 20");
+    const { page, frame } = await opened(browser, site, "user");
+    if (engine === "chromium") await page.saveDownloads(directory);
+    await begin(page, "vault.create", { persistence: "device", lock: "passphrase" });
+    await newPassphrase(frame, PASSPHRASE);
+    await ended(page);
+    await page.evaluate(async (count) => {
+      for (let left = count; left > 0; left -= 100) {
+        await Promise.all(Array.from({ length: Math.min(left, 100) }, (_, i) => kms.keys.create({ purpose: "signing", alg: "ES256", label: `key ${left - i}` })));
+      }
+    }, KEYS);
+    const base = await page.evaluate(floor, KEYS);
+
+    const shown = [], unlocked = [];
+    for (let i = 0; i < ROUNDS; i++) {
+      await page.evaluate(() => kms.vault.lock());
+      await begin(page, "vault.unlock");
+      await frame.waitFor("#passphrase");
+      shown.push((await lastScreen(frame)) - (await page.evaluate(() => began)));
+      await frame.fill({ "#passphrase": PASSPHRASE }, "#unlock");
+      const { at } = await ended(page);
+      unlocked.push(at - (await lastClick(frame)));
+    }
+    row("dialog on screen, from the app's call", shown, "< 100");
+    row("unlock by passphrase, from the click", unlocked, "≤ 700");
+
+    const removed = [];
+    for (let i = 0; i < ROUNDS; i++) {
+      await begin(page, "slots.add", { kind: "device" });
+      await frame.fill({ "#passphrase": PASSPHRASE }, "#confirm");
+      const { result } = await ended(page);
+      // With a device slot the vault has no lock, and the word proves.
+      await begin(page, "slots.remove", { id: result.slots.find(({ kind }) => kind === "device").id });
+      await frame.fill({ "#word": "CONFIRM" }, "#confirm");
+      const { at } = await ended(page);
+      removed.push(at - (await lastClick(frame)));
+    }
+    row(`remove a way in, ${KEYS} keys`, removed, "< 1000", base);
+
+    await begin(page, "recovery.enable");
+    await frame.fill({ "#passphrase": PASSPHRASE }, "#confirm");
+    const words = await learnPhrase(frame);
+    await frame.click("#close:enabled");
+    await ended(page);
+    const saved = [];
+    let file;
+    for (let i = 0; i < ROUNDS; i++) {
+      await begin(page, "backup.save");
+      await frame.fill({ "#passphrase": PASSPHRASE }, "#confirm");
+      const click = await lastClick(frame);
+      await frame.waitFor("#save:enabled", 60_000);
+      saved.push((await lastScreen(frame)) - click);
+      await frame.click("#save");
+      file ??= await eventually("the file", async () => {
+        const [name] = (await readdir(directory)).filter((name) => name.endsWith(".kmsbackup"));
+        return name && join(directory, name);
+      });
+      await frame.click("#saved");
+      await ended(page);
+    }
+    row(`save a backup of ${KEYS} keys, passphrase included`, saved, "< 2000");
+
+    const restored = [];
+    for (let i = 0; i < ROUNDS; i++) {
+      const other = await opened(browser, site, `restored ${i}`);
+      await begin(other.page, "backup.restore", { lock: "none" });
+      await giveFile(other.frame, file);
+      await other.frame.click("#next:enabled");
+      await other.frame.fill({ "#phrase": words.join(" ") }, "#next");
+      const phrase = await lastClick(other.frame);
+      await other.frame.waitFor("#confirm:enabled", 60_000);
+      const opening = (await lastScreen(other.frame)) - phrase;
+      await other.frame.click("#confirm");
+      const confirm = await lastClick(other.frame);
+      await other.frame.waitFor("#close:enabled", 60_000);
+      restored.push(opening + (await lastScreen(other.frame)) - confirm);
+      await other.frame.click("#close");
+      await ended(other.page);
+      await other.page.close();
+    }
+    row(`restore ${KEYS} keys: opening the file, and writing the vault`, restored, "< 2000", base);
+    print(engine, await browser.version(), rows);
+  } finally {
+    await browser.close();
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+async function giveFile(frame, path) {
+  await frame.waitFor("#file");
+  await frame.pick("#file", path);
+}
+
+function print(engine, version, rows) {
+  console.log(`\n${engine} (${version}), times in ms, ${ROUNDS} rounds`);
+  console.log("| what a person waits for | median | most | plain JavaScript | ratio | wanted |");
+  console.log("| --- | --- | --- | --- | --- | --- |");
+  for (const { name, times, wanted, base } of rows) {
+    const floor = base && median(base);
+    console.log(`| ${name} | ${median(times).toFixed(0)} | ${Math.max(...times).toFixed(0)} | ${floor ? floor.toFixed(0) : ""} | ${floor ? `${(median(times) / floor).toFixed(2)}×` : ""} | ${wanted} |`);
+  }
+}
+
+const site = await Site.start();
+try {
+  for (const engine of engines) await measure(engine, site);
+} finally {
+  await site.stop();
+}
