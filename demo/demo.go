@@ -220,7 +220,8 @@ func withImportMap(page, integrity []byte) []byte {
 
 // policy is the Content-Security-Policy of every response of the app: code,
 // style and pictures from its own origin; one other origin to fetch from, the
-// enclave's; and one page of it to embed. The import map has to be in the page,
+// enclave's; and one page of it to embed. Firefox asks frame-src, too, when that page hands
+// out a file, which is a blob of its own. The import map has to be in the page,
 // so its hash allows this one text (CSP3 section 2.3.1, hash-source).
 func policy(enclaveOrigin, enclavePage string, integrity []byte) string {
 	sum := sha256.Sum256(integrity)
@@ -230,7 +231,7 @@ func policy(enclaveOrigin, enclavePage string, integrity []byte) string {
 		"style-src 'self'",
 		"img-src 'self' data:",
 		"connect-src 'self' " + enclaveOrigin,
-		"frame-src " + enclavePage,
+		"frame-src " + enclavePage + " blob:",
 		"manifest-src 'self'",
 		"worker-src 'self'",
 		"base-uri 'none'",

@@ -139,7 +139,7 @@ func TestUnreadableFileIsNotFoundOrFailure(t *testing.T) {
 func TestEveryResponseHasTheHeaders(t *testing.T) {
 	want := map[string]string{
 		"Content-Security-Policy": "default-src 'none'; script-src 'self' " + hashOf(servedImportMap(t)) + "; style-src 'self'; img-src 'self' data:; " +
-			"connect-src 'self' http://localhost:8443; frame-src " + config.EnclaveURL + "; manifest-src 'self'; " +
+			"connect-src 'self' http://localhost:8443; frame-src " + config.EnclaveURL + " blob:; manifest-src 'self'; " +
 			"worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 		"Cross-Origin-Opener-Policy": "same-origin",
 		"Referrer-Policy":            "no-referrer",

@@ -55,7 +55,7 @@ func healthy(t *testing.T) *patient {
 	sum := sha256.Sum256(r.ImportMap("/sdk/"))
 	p.header = map[string]string{
 		"Content-Security-Policy": "default-src 'self'; script-src 'self' 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; frame-src " + p.enclave + r.Page() +
-			"; connect-src 'self' " + p.enclave + "; frame-ancestors 'none'",
+			" blob:; connect-src 'self' " + p.enclave + "; frame-ancestors 'none'",
 		"Cross-Origin-Opener-Policy": "same-origin",
 	}
 	p.html = `<!doctype html><script type="importmap">` + string(r.ImportMap("/sdk/")) + `</script><script type="module" src="/app.js"></script>`
@@ -126,6 +126,9 @@ func TestFindings(t *testing.T) {
 		"all frames allowed": {func(p *patient) {
 			p.header["Content-Security-Policy"] = "script-src 'self'; frame-src *"
 		}, Warning, "frame-src", "more than the enclave's page"},
+		"no blobs": {func(p *patient) {
+			p.header["Content-Security-Policy"] = strings.Replace(p.header["Content-Security-Policy"], " blob:;", ";", 1)
+		}, Warning, "files", "saving backups in Firefox"},
 		"policy in a meta element": {func(p *patient) {
 			p.html = `<meta http-equiv="Content-Security-Policy" content="frame-src 'none'">` + p.html
 		}, Bad, "frame-src", "blocks the enclave"},

@@ -126,8 +126,12 @@ func (e *examination) checkPolicy() {
 		}
 		e.checkDirective(p, "frame-src", "child-src")
 		e.checkDirective(p, "connect-src")
-		if sources, ok := p.sources("frame-src", "child-src"); ok && e.onlyEnclave(sources) {
+		sources, ok := p.sources("frame-src", "child-src")
+		if ok && e.onlyEnclave(sources) {
 			frames = true
+		}
+		if ok && allows(sources, e.enclave) && !hasAny(sources, "blob:") {
+			e.say(Warning, "files", "Add blob: to frame-src.", "The app's policy keeps people from saving backups in Firefox, which asks frame-src when the enclave's frame hands out a file.")
 		}
 	}
 	if scripts {
@@ -139,7 +143,7 @@ func (e *examination) checkPolicy() {
 		e.say(Warning, "embedding", "Send frame-ancestors 'none' with the app's pages.", "The app's policy does not say who may embed the app: a page that does can bring documents of the enclave's host near the enclave.")
 	}
 	if e.enclave != nil && !frames {
-		e.say(Warning, "frame-src", "Set frame-src "+e.enclave.String()+", which allows the release's page and nothing else of its host.", "The app's policy lets it embed more than the enclave's page: another page of the enclave's host in a frame can script the enclave.")
+		e.say(Warning, "frame-src", "Set frame-src "+e.enclave.String()+" blob:, which allows the release's page and nothing else of its host.", "The app's policy lets it embed more than the enclave's page: another page of the enclave's host in a frame can script the enclave.")
 	}
 }
 
@@ -159,10 +163,11 @@ func (e *examination) checkDirective(p policy, name string, fallbacks ...string)
 // pageForm is a source that is the page of one release.
 var pageForm = regexp.MustCompile(`\Ahttps?://[^/*]+/r/[0-9a-f]{32}/kms\.html\z`)
 
-// onlyEnclave reports whether sources name pages of releases, and no more.
+// onlyEnclave reports whether sources name pages of releases, and no more. A blob is of the
+// origin that made it, and whoever can make one of the enclave's origin is inside it already.
 func (e *examination) onlyEnclave(sources []string) bool {
 	for _, s := range sources {
-		if s != "'none'" && !pageForm.MatchString(s) {
+		if s != "'none'" && s != "blob:" && !pageForm.MatchString(s) {
 			return false
 		}
 	}

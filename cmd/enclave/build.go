@@ -148,7 +148,7 @@ func summary(d *release.Deployed, before *release.Description, out string) strin
 		origin = "https://kms.example"
 	}
 	say("\nThe frame, as the SDK makes it:\n\n%s\n", indent("<iframe "+strings.ReplaceAll(r.IframeAttributes(origin), "\n", "\n        ")+"></iframe>"))
-	say("\nFor the app's own Content-Security-Policy:\n\n  frame-src %s; connect-src 'self' %s; frame-ancestors 'none'\n\nand with it Cross-Origin-Opener-Policy: same-origin.\n", origin+r.Page(), origin)
+	say("\nFor the app's own Content-Security-Policy:\n\n  frame-src %s blob:; connect-src 'self' %s; frame-ancestors 'none'\n\nand with it Cross-Origin-Opener-Policy: same-origin.\n", origin+r.Page(), origin)
 	sum := sha256.Sum256([]byte("\n" + string(r.ImportMap("/sdk/")) + "\n"))
 	say("\nFor the app's page, if it serves the SDK from /sdk/, before any module:\n\n%s\n", "<script type=\"importmap\">\n"+string(r.ImportMap("/sdk/"))+"\n</script>")
 	say("\nand in its script-src, unless you change a character of it: 'sha256-%s'\n", base64.StdEncoding.EncodeToString(sum[:]))

@@ -126,14 +126,15 @@ class Person {
 
 /** What axe finds on the page, the enclave's frame aside. Over the driver, which the page's policy does not bind. */
 async function audited(page, what) {
-  for (const width of [1200, 320]) {
+  for (const [width, scheme] of [[1200, "light"], [320, "dark"]]) {
     await page.handle.setViewport({ width, height: 800 });
+    await page.handle.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
     await page.handle.evaluate(axe);
     const found = await page.handle.evaluate(async () => {
       const { violations } = await globalThis.axe.run({ exclude: [".kms-enclave-dialog"] }, { resultTypes: ["violations"], iframes: false, runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] });
       return violations.filter(({ impact }) => impact !== "minor").map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(" | ")}`);
     });
-    assert.deepEqual(found, [], `${what} at ${width} px`);
+    assert.deepEqual(found, [], `${what} at ${width} px, ${scheme}`);
     const wider = await page.handle.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     assert.ok(wider <= 0, `${what} at ${width} px: ${wider} px too wide`);
   }
@@ -160,7 +161,7 @@ for (const engine of chosenEngines()) {
     before(async () => {
       for (const which of ["first", "second"]) await mkdir(downloads(which));
       browser = await launch(engine, {
-        preferences: { "browser.download.folderList": 2, "browser.download.dir": downloads(), "browser.helperApps.neverAsk.saveToDisk": "application/octet-stream" },
+        preferences: { "browser.download.folderList": 2, "browser.download.dir": downloads() },
       });
       person = await Person.at(browser, demo.url);
       if (engine === "chromium") await downloadTo("first");
@@ -176,6 +177,9 @@ for (const engine of chosenEngines()) {
       const { page, frame } = person;
       await person.sees("absent");
       await look("absent");
+      await page.click("[data-view=hood]");
+      await look("under the hood");
+      await page.click("[data-view=home]");
       await page.click("#setup-go");
       await person.newPassphrase();
       await person.sees("unlocked");

@@ -39,8 +39,9 @@ export class Home {
     byId("my-danger").hidden = status.state !== "unlocked" && status.state !== "locked";
     // What was said of another state holds no longer.
     if (this.#state !== status.state) for (const each of byId("home").querySelectorAll("section > .said")) say(each, null);
-    this.#state = status.state;
     drawVault(byId("my-vault-body"), session);
+    if (this.#state !== undefined && this.#state !== status.state) greet();
+    this.#state = status.state;
     if (!open) return;
     drawChecklist(byId("my-list-body"), session);
     this.#keys.draw();
@@ -48,4 +49,14 @@ export class Home {
     this.#activity.draw();
     drawCare(byId("my-care-body"), session);
   }
+}
+
+/** Another state is what the reader should see first; also with the focus, if what had it is gone. */
+function greet() {
+  if (byId("home").hidden) return;
+  scrollTo(0, 0);
+  const { activeElement } = document;
+  if (activeElement !== document.body && activeElement.checkVisibility()) return;
+  byId("state").tabIndex = -1;
+  byId("state").focus({ preventScroll: true });
 }

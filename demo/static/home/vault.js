@@ -111,7 +111,7 @@ function form(session, name, buttons) {
     h("fieldset", { class: "choices three" }, h("legend", {}, "How do you want to open it?"), radios),
     h("div", { class: "fields" },
       h("label", {}, "Kept", h("select", { name: "persistence", id: `${name}-persistence` },
-        h("option", { value: "device" }, "On this device, across restarts"), h("option", { value: "session" }, "Only in memory, until this page closes"))),
+        h("option", { value: "device" }, "On this device"), h("option", { value: "session" }, "Only in memory"))),
       h("label", {}, "Locks itself after", h("select", { name: "idle", id: `${name}-idle` },
         [[300, "5 minutes"], [900, "15 minutes"], [3600, "1 hour"], [28800, "8 hours"]].map(([seconds, text]) => h("option", { value: seconds, selected: seconds === 900 }, text, " without use"))))),
     h("p", { class: "actions" }, buttons.map(([id, text, look, work]) => button(id, text, () => work(choiceOf(node)), { look }))));
