@@ -39,7 +39,9 @@ func auditShow(c *call, _ *api.None) (outcome, error) {
 			c.closeDialog(prompt.ErrClosed)
 			return outcome{Result: api.None{}}, nil
 		case answer.Choice == prompt.ChoiceOlder:
-			end -= min(end, shownAtOnce)
+			if screen.Older {
+				end -= shownAtOnce
+			}
 		case answer.Choice == prompt.ChoiceNewest:
 			end = size
 		case answer.Choice == prompt.ChoiceExport:
