@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/kms-enclave/kms-enclave/api"
+	"github.com/kms-enclave/kms-enclave/backup"
 	"github.com/kms-enclave/kms-enclave/keyengine"
 	"github.com/kms-enclave/kms-enclave/ledger"
 	"github.com/kms-enclave/kms-enclave/prompt"
@@ -50,6 +51,7 @@ var words = []struct {
 	{vault.ErrManySlots, api.QuotaExceeded, "the vault has " + strconv.Itoa(vault.MaxSlots) + " ways in, and no more fit; remove one first"},
 	{vault.ErrNoPhrase, api.NotFound, "the vault has no recovery phrase; recovery.enable makes one"},
 	{vault.ErrRevoked, api.Denied, "the key is revoked already"},
+	{backup.ErrTooLarge, api.QuotaExceeded, "the backup would be larger than one file may be (" + strconv.Itoa(backup.MaxSize>>20) + " MiB); nothing was saved"},
 	{vault.ErrContents, api.Integrity, "the backup file is authentic, but this release cannot use what it holds; nothing was written"},
 	{vault.ErrAbsent, api.NotFound, "there is no vault; vault.create makes one, backup.restore brings one back"},
 	{vault.ErrExists, api.Exists, "there is a vault already; vault.destroy removes it"},

@@ -7,9 +7,7 @@ import (
 	"time"
 
 	"github.com/kms-enclave/kms-enclave/api"
-	"github.com/kms-enclave/kms-enclave/audit"
 	"github.com/kms-enclave/kms-enclave/backup"
-	"github.com/kms-enclave/kms-enclave/ledger"
 	"github.com/kms-enclave/kms-enclave/prompt"
 	"github.com/kms-enclave/kms-enclave/vault"
 )
@@ -29,10 +27,7 @@ func backupSave(c *call, _ *api.None) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	err = c.vault.Ledger.Submit(c.ctx, ledger.Op{Entry: audit.Entry{
-		Method: c.row.Method, Origin: c.cfg.Origin, Outcome: "ok",
-		Details: map[string]string{"epoch": strconv.FormatUint(saved.Epoch, 10), "keys": strconv.Itoa(saved.Keys)},
-	}})
+	err = c.log(map[string]string{"epoch": strconv.FormatUint(saved.Epoch, 10), "keys": strconv.Itoa(saved.Keys)})
 	if err != nil {
 		return outcome{}, err
 	}

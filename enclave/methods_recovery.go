@@ -8,7 +8,9 @@ import (
 	"strings"
 
 	"github.com/kms-enclave/kms-enclave/api"
+	"github.com/kms-enclave/kms-enclave/audit"
 	"github.com/kms-enclave/kms-enclave/bip39"
+	"github.com/kms-enclave/kms-enclave/ledger"
 	"github.com/kms-enclave/kms-enclave/prompt"
 	"github.com/kms-enclave/kms-enclave/vault"
 )
@@ -42,6 +44,13 @@ func (c *call) recoveryDone(method string) (outcome, error) {
 	c.done(prompt.Done{What: method})
 	enabled, since := c.vault.Recovery()
 	return outcome{Result: api.Recovery{Enabled: enabled, CreatedAt: since}}, nil
+}
+
+// log commits the leaf of what the handler has done, or is about to hand out.
+func (c *call) log(details map[string]string) error {
+	return c.vault.Ledger.Submit(c.ctx, ledger.Op{Entry: audit.Entry{
+		Method: c.row.Method, Origin: c.cfg.Origin, Outcome: "ok", Details: details,
+	}})
 }
 
 // done tells the user that it is done. What comes of that screen changes nothing.
@@ -137,6 +146,9 @@ func recoveryCheck(c *call, _ *api.None) (outcome, error) {
 		return nil, err
 	})
 	if err != nil {
+		return outcome{}, err
+	}
+	if err := c.log(nil); err != nil {
 		return outcome{}, err
 	}
 	return c.recoveryDone("recovery.check")

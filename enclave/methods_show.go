@@ -39,7 +39,9 @@ func auditShow(c *call, _ *api.None) (outcome, error) {
 			c.closeDialog(prompt.ErrClosed)
 			return outcome{Result: api.None{}}, nil
 		case answer.Choice == prompt.ChoiceOlder:
-			end -= min(end, shownAtOnce)
+			if screen.Older {
+				end -= shownAtOnce
+			}
 		case answer.Choice == prompt.ChoiceNewest:
 			end = size
 		case answer.Choice == prompt.ChoiceExport:
@@ -76,7 +78,10 @@ func (c *call) activity(end, size uint64) (screen prompt.Activity, err error) {
 		}
 		return nil
 	})
-	return screen, err
+	if err != nil {
+		return prompt.Activity{}, err // it may be about to be written
+	}
+	return screen, nil
 }
 
 // eventOf adds what is known now of the key that an entry names.

@@ -40,6 +40,8 @@ type Row struct {
 	// Audited: a leaf of the audit log is committed together with the effect,
 	// before the reply.
 	Audited bool
+	// Logs: the handler commits that leaf itself.
+	Logs bool
 	// MaxParams bounds the JSON text of the parameters, in bytes.
 	MaxParams int
 
@@ -64,19 +66,19 @@ var Policy = []Row{
 	on(enclaveCancel, Row{Method: "enclave.cancel", Auth: Open, Repeatable: true, MaxParams: small}),
 
 	on(vaultStatus, Row{Method: "vault.status", Auth: Open, Repeatable: true, MaxParams: small}),
-	on(vaultCreate, Row{Method: "vault.create", Auth: Open, Dialog: true, MaxParams: small}),
-	on(vaultUnlock, Row{Method: "vault.unlock", Auth: AnyVault, Dialog: true, MaxParams: small}),
-	on(vaultLock, Row{Method: "vault.lock", Auth: AnyVault, Repeatable: true, MaxParams: small}),
+	on(vaultCreate, Row{Method: "vault.create", Auth: Open, Logs: true, Dialog: true, MaxParams: small}),
+	on(vaultUnlock, Row{Method: "vault.unlock", Auth: AnyVault, Logs: true, Dialog: true, MaxParams: small}),
+	on(vaultLock, Row{Method: "vault.lock", Auth: AnyVault, Logs: true, Repeatable: true, MaxParams: small}),
 	asked(vaultDestroy, describeDestroy, Row{Method: "vault.destroy", Auth: AnyVault, MaxParams: small}),
 
-	asked(slotsAdd, describeAdd, Row{Method: "slots.add", Auth: Session, MaxParams: small}),
-	asked(slotsRemove, describeRemove, Row{Method: "slots.remove", Auth: Session, MaxParams: small}),
-	asked(slotsChange, describeChange, Row{Method: "slots.change", Auth: Session, MaxParams: small}),
+	asked(slotsAdd, describeAdd, Row{Method: "slots.add", Auth: Session, Logs: true, MaxParams: small}),
+	asked(slotsRemove, describeRemove, Row{Method: "slots.remove", Auth: Session, Logs: true, MaxParams: small}),
+	asked(slotsChange, describeChange, Row{Method: "slots.change", Auth: Session, Logs: true, MaxParams: small}),
 	on(slotsManage, Row{Method: "slots.manage", Auth: Session, Dialog: true, MaxParams: small}),
-	asked(recoveryEnable, describeEnable, Row{Method: "recovery.enable", Auth: Session, MaxParams: small}),
-	asked(recoveryCheck, describeCheck, Row{Method: "recovery.check", Auth: Session, Audited: true, MaxParams: small}),
-	asked(backupSave, describeSave, Row{Method: "backup.save", Auth: Session, MaxParams: small}),
-	on(backupRestore, Row{Method: "backup.restore", Auth: Open, Dialog: true, MaxParams: small}),
+	asked(recoveryEnable, describeEnable, Row{Method: "recovery.enable", Auth: Session, Logs: true, MaxParams: small}),
+	asked(recoveryCheck, describeCheck, Row{Method: "recovery.check", Auth: Session, Logs: true, MaxParams: small}),
+	asked(backupSave, describeSave, Row{Method: "backup.save", Auth: Session, Logs: true, MaxParams: small}),
+	on(backupRestore, Row{Method: "backup.restore", Auth: Open, Logs: true, Dialog: true, MaxParams: small}),
 
 	on(keysCreate, Row{Method: "keys.create", Auth: Session, Audited: true, MaxParams: small}),
 	on(keysList, Row{Method: "keys.list", Auth: Session, Repeatable: true, MaxParams: small}),

@@ -28,7 +28,7 @@ const modulePath = "github.com/kms-enclave/kms-enclave"
 var buildFlags = []string{
 	"-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags=-s -w -buildid=",
 	"-gcflags=time=-l", "-gcflags=fmt=-l", "-gcflags=reflect=-l", "-gcflags=encoding/json/v2=-l", "-gcflags=encoding/base32=-l",
-	"-gcflags=crypto/internal/fips140/sha3=-l", "-gcflags=crypto/internal/fips140/aes/...=-l",
+	"-gcflags=crypto/internal/fips140/sha3=-l", "-gcflags=crypto/internal/fips140/aes/...=-l", "-gcflags=crypto/internal/fips140/nistec/...=-l",
 }
 
 // buildEnv are the settings that change what is built.

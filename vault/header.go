@@ -158,8 +158,6 @@ func (h *header) find(match func(*slot) bool) *slot {
 	return nil
 }
 
-func (h *header) byID(id string) *slot { return h.find(func(s *slot) bool { return s.ID == id }) }
-
 func (h *header) byKind(kind string) *slot {
 	return h.find(func(s *slot) bool { return s.Kind == kind })
 }

@@ -252,7 +252,10 @@ func (v *Vault) Key(ctx context.Context, kid string) (key *Key, err error) {
 		key, err = ReadKey(tx, kid)
 		return err
 	})
-	return key, err
+	if err != nil {
+		return nil, err // it may be about to be written
+	}
+	return key, nil
 }
 
 // Use returns the Apply that counts one use of a key, and fails with

@@ -397,5 +397,8 @@ func (v *Vault) report(ctx context.Context) (Report, error) {
 		r.Keys, r.Epoch, err = v.CountKeys(tx)
 		return err
 	})
-	return r, err
+	if err != nil {
+		return Report{}, err // it may be about to be written
+	}
+	return r, nil
 }

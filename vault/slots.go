@@ -146,7 +146,7 @@ func phraseID(public []byte) []byte {
 }
 
 func (p *Phrase) seal(now int64) *sealed {
-	return &sealed{recipient: recipient{Public: p.private.PublicKey().Bytes()}, CreatedAt: now, Phrase: p.id}
+	return &sealed{Public: p.private.PublicKey().Bytes(), CreatedAt: now, Phrase: p.id}
 }
 
 // Way is a way in that the user has opened: the key under which the vault key

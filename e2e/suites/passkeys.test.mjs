@@ -66,12 +66,13 @@ async function makePasskey(frame, label) {
 
 eachEngine("passkeys", (bench, engine) => {
   if (engine !== "chromium") {
-    it("says what this browser lacks, and makes no vault", { skip: engine !== "webkit" && "Firefox has passkeys, but no virtual authenticator that a test could use" }, async () => {
+    // Firefox has passkeys, but no virtual authenticator that a test could use; WebKitGTK has none.
+    it(engine === "webkit" ? "says what this browser lacks, and makes no vault" : "offers to make one, and a no makes no vault", async () => {
       const { page, frame } = await opened(bench, "none");
       await begin(page, "vault.create", { persistence: "device", lock: "passkey" });
       await frame.waitFor("#cancel");
-      assert.equal(await frame.evaluate(() => document.querySelector("#create").disabled), true);
-      assert.match(await frame.evaluate(() => document.body.textContent), /passkey/i);
+      assert.equal(await frame.evaluate(() => document.querySelector("#create").disabled), engine === "webkit");
+      assert.equal(await frame.evaluate(() => document.querySelector("#label") === null), engine === "webkit");
       await frame.click("#cancel");
       await eventually("a no", async () => (await page.evaluate(() => window.outcome))?.code === "cancelled");
       assert.equal((await page.evaluate(() => kms.vault.status())).state, "absent");

@@ -3,12 +3,14 @@ package enclavetest
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/kms-enclave/kms-enclave/api"
 	"github.com/kms-enclave/kms-enclave/prompt"
+	"github.com/kms-enclave/kms-enclave/store"
 )
 
 // testLock: what takes the vault is refused, what does not goes on, and the app is told.
@@ -230,5 +232,52 @@ func testChangeUnderLoad(t *testing.T, p Platform) {
 			_ = tab.Try("keys.list", nil, nil)
 			tab.check(k.KID, signed)
 		})
+	}
+}
+
+// testBehindAChange: calls that wait behind a change of the ways in are done by nobody, or
+// by the vault as it is then; they do not write to what it was.
+func testBehindAChange(t *testing.T, p Platform) {
+	o := willing(t, p)
+	var s *hooked
+	o.Wrap = func(inner store.Store) store.Store { s = &hooked{Store: inner}; return s }
+	c := o.Connect()
+	o.Wrap = nil
+	c.CreateVault()
+	k := c.CreateKey("signing", "")
+	const waiting = 20
+	replies := make(chan string, waiting)
+	signed := 0
+	for round := range 5 {
+		c.Must("slots.add", map[string]any{"kind": "passkey"}, nil)
+		id := c.slot("passkey").ID
+		var once sync.Once
+		s.set(func(op string, landed bool) {
+			if op != "commit" || landed {
+				return
+			}
+			once.Do(func() { // the change is about to be written
+				for i := range waiting {
+					c.Enclave.Handle([]byte(`{"v":1,"id":`+itoa(9000+i)+`,"method":"challenge.sign","params":{"kid":"`+k.KID+`","context":"x","data":""}}`), func(b []byte) { replies <- string(b) })
+				}
+				time.Sleep(20 * time.Millisecond)
+			})
+		})
+		c.Must("slots.remove", map[string]any{"id": id}, nil)
+		s.set(nil)
+		for range waiting {
+			r := <-replies
+			if strings.Contains(r, `"signature"`) {
+				signed++
+			} else if !strings.Contains(r, `"conflict"`) && !strings.Contains(r, `"interrupted"`) {
+				t.Errorf("round %d: %s", round, r)
+			}
+		}
+		for _, tab := range []*Client{c, o.Connect()} {
+			tab.signs(k)
+			if uses := get(tab, k.KID).Uses; uses < uint64(signed) {
+				t.Errorf("round %d: %d uses, %d signatures answered", round, uses, signed)
+			}
+		}
 	}
 }

@@ -60,6 +60,9 @@ func testEveryRow(t *testing.T, p Platform) {
 	if len(enclave.Policy) != len(api.Methods) || len(params) != len(api.Methods) || len(api.Methods) == 0 {
 		t.Fatalf("%d policy rows, %d methods in the contract, %d with parameters", len(enclave.Policy), len(api.Methods), len(params))
 	}
+	asks := newFurnished(t, p, "none")
+	locked := newFurnished(t, p, "passphrase")
+	locked.c.Must("vault.lock", nil, nil)
 	for i, row := range enclave.Policy {
 		t.Run(row.Method, func(t *testing.T) {
 			if api.Methods[i].Name != row.Method {
@@ -92,30 +95,39 @@ func testEveryRow(t *testing.T, p Platform) {
 				t.Errorf("authorisation %q is not known to this test", row.Auth)
 			}
 			if row.Auth == enclave.Session {
-				testLockedRow(t, p, row.Method)
+				locked.testLocked(t, row.Method)
 			}
 			if row.Fresh || row.Confirm {
-				testAsks(t, p, row.Method)
+				asks.testAsks(t, row.Method)
 			}
 		})
 	}
 }
 
-// furnished is a vault with a key, a passphrase beside the lock and a recovery phrase,
-// and parameters with which every method could do something to it.
-func furnished(t *testing.T, o *Origin, lock string) (c *Client, params map[string]any) {
+// furnished is a vault with a key, a passphrase and a recovery phrase, and parameters
+// with which every method could do something to it. It is shared: nothing that is
+// tried on it may change it.
+type furnished struct {
+	o      *Origin
+	c      *Client
+	params map[string]any
+}
+
+func newFurnished(t *testing.T, p Platform, lock string) furnished {
 	t.Helper()
+	o := NewOrigin(t, p)
 	o.User.Passphrase = "correct horse battery"
 	o.User.Willing = true
-	c = o.Connect()
+	c := o.Connect()
 	c.Must("vault.create", map[string]any{"persistence": "device", "lock": lock}, nil)
 	if lock == "none" {
 		c.Must("slots.add", map[string]any{"kind": "passphrase"}, nil)
 	}
 	c.Must("recovery.enable", nil, nil)
-	params = goodParams()
+	params := goodParams()
+	kid := c.CreateKey("signing", "").KID
 	for _, method := range []string{"keys.get", "keys.rotate", "keys.revoke", "jwt.sign", "challenge.sign"} {
-		params[method] = with(params[method], "kid", c.CreateKey("signing", "").KID)
+		params[method] = with(params[method], "kid", kid)
 	}
 	for _, slot := range c.Status().Slots {
 		if slot.Kind == "passphrase" {
@@ -123,32 +135,27 @@ func furnished(t *testing.T, o *Origin, lock string) (c *Client, params map[stri
 		}
 	}
 	o.User.Willing = false
-	return c, params
+	return furnished{o, c, params}
 }
 
 // testAsks makes sure that a row with a dialog does nothing when the user says no.
-func testAsks(t *testing.T, p Platform, method string) {
-	o := NewOrigin(t, p)
-	c, params := furnished(t, o, "none")
-	before, shown := c.snapshot(), len(o.User.Seen())
-	c.Refused(api.Cancelled, method, params[method])
-	if got := len(o.User.Seen()) - shown; got != 1 {
+func (f furnished) testAsks(t *testing.T, method string) {
+	before, shown := f.c.snapshot(), len(f.o.User.Seen())
+	f.c.Refused(api.Cancelled, method, f.params[method])
+	if got := len(f.o.User.Seen()) - shown; got != 1 {
 		t.Errorf("%d screens, 1 wanted", got)
 	}
-	if after := c.snapshot(); after != before {
+	if after := f.c.snapshot(); after != before {
 		t.Errorf("a no has changed something: %s, before %s", after, before)
 	}
 }
 
-// testLockedRow makes sure that a row that takes an unlocked vault does nothing, and
+// testLocked makes sure that a row that takes an unlocked vault does nothing, and
 // asks nobody, while it is locked.
-func testLockedRow(t *testing.T, p Platform, method string) {
-	o := NewOrigin(t, p)
-	c, params := furnished(t, o, "passphrase")
-	c.Must("vault.lock", nil, nil)
-	shown := len(o.User.Seen())
-	c.Refused(api.Locked, method, params[method])
-	if got := len(o.User.Seen()) - shown; got != 0 {
+func (f furnished) testLocked(t *testing.T, method string) {
+	shown := len(f.o.User.Seen())
+	f.c.Refused(api.Locked, method, f.params[method])
+	if got := len(f.o.User.Seen()) - shown; got != 0 {
 		t.Errorf("%d screens of a locked vault", got)
 	}
 }

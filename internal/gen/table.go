@@ -40,7 +40,7 @@ func methodTable() []byte {
 	for _, r := range enclave.Policy {
 		m := signatures[r.Method]
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s |\n", r.Method,
-			members(reflect.TypeOf(m.Params), true), members(reflect.TypeOf(m.Result), false), authorisation(r), yes(r.Repeatable), yes(r.Audited))
+			members(reflect.TypeOf(m.Params), true), members(reflect.TypeOf(m.Result), false), authorisation(r), yes(r.Repeatable), yes(r.Audited || r.Logs))
 	}
 	return b.Bytes()
 }
