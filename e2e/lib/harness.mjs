@@ -37,7 +37,7 @@ export function appPolicy(...enclaves) {
   const origins = enclaves.join(" ");
   return (
     `default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ${origins}; ` +
-    `frame-src ${origins}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`
+    `frame-src ${origins} blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`
   );
 }
 
