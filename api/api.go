@@ -143,7 +143,7 @@ type Status struct {
 // saw and presents it again, so that an older backup file does not pass for the newest.
 type Lineage struct {
 	Vault string `json:"vault" check:"max=22"` // 16 random bytes, base64url; the same in a restored vault
-	Epoch uint64 `json:"epoch"`                // grows when a key is rotated or revoked, or the vault key changes; 0 while locked
+	Epoch uint64 `json:"epoch,omitzero"`       // from 1; grows when a key is rotated or revoked, or the vault key changes; absent while locked
 }
 
 // Slot is one way to open a vault.
@@ -164,7 +164,7 @@ type Recovery struct {
 // at most one device slot, with which the vault opens without asking.
 type AddSlotParams struct {
 	Kind  string `json:"kind" check:"required,enum=device|passphrase|passkey"`
-	Label string `json:"label,omitzero" check:"chars=64"` // suggested; the user may choose another one
+	Label string `json:"label,omitzero" check:"chars=64"` // of a passkey, suggested: the user may choose another one. The others are named by their kind
 }
 
 // SlotParams name one way in.
@@ -184,6 +184,7 @@ type Saved struct {
 	CreatedAt int64  `json:"createdAt"` // seconds
 	Epoch     uint64 `json:"epoch"`
 	Keys      int    `json:"keys"`
+	Damaged   int    `json:"damaged,omitzero"` // keys that are not in it: what is stored of them is not what was written
 	Bytes     int    `json:"bytes"`
 }
 

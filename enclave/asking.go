@@ -1,13 +1,18 @@
 package enclave
 
 import (
+	"context"
 	"errors"
 	"io"
+	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/kms-enclave/kms-enclave/api"
+	"github.com/kms-enclave/kms-enclave/audit"
 	"github.com/kms-enclave/kms-enclave/bip39"
+	"github.com/kms-enclave/kms-enclave/ledger"
 	"github.com/kms-enclave/kms-enclave/passphrase"
 	"github.com/kms-enclave/kms-enclave/prompt"
 	"github.com/kms-enclave/kms-enclave/vault"
@@ -22,9 +27,10 @@ func (c *call) ask(screen prompt.Screen) (prompt.Answer, error) {
 		return prompt.Answer{}, err
 	}
 	c.bounds()
+	c.idle.hold()
 	answer, err := c.dialog.Ask(c.whole, screen)
+	c.idle.release(c.cfg.Now())
 	c.bound(dialogTime)
-	c.idle.touch(c.cfg.Now())
 	return answer, err
 }
 
@@ -47,6 +53,7 @@ func (c *call) closeDialog(err error) {
 	if c.dialog != nil {
 		c.dialog.Close(err)
 		c.dialog = nil
+		c.tellTries()
 	}
 }
 
@@ -95,8 +102,58 @@ func (c *call) prove(request prompt.Confirm) (*vault.Way, error) {
 		if problem == nil {
 			return way, err
 		}
+		if err := c.wrong(); err != nil {
+			return nil, err
+		}
 		request.Problem = problem
 	}
+}
+
+// Whoever guesses waits, from the fifth wrong secret in a dialog on: a second, and
+// twice as long after each further one, up to half a minute.
+const (
+	freeTries = 5
+	mostPause = 30 * time.Second
+)
+
+// wrong counts a wrong secret. A few at once are a leaf of the log, and so are those
+// that are left when the dialog ends.
+func (c *call) wrong() error {
+	c.tries++
+	c.untold++
+	if c.untold == freeTries {
+		c.tellTries()
+	}
+	if c.tries < freeTries {
+		return nil
+	}
+	pause := time.NewTimer(min(time.Second<<min(c.tries-freeTries, 10), mostPause))
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+		return nil
+	case <-c.ctx.Done():
+		return context.Cause(c.ctx)
+	}
+}
+
+// tellTries writes how many wrong secrets there were into the log, where the vault's
+// owner finds it. Without a log there is nothing to tell.
+func (c *call) tellTries() {
+	if c.untold == 0 {
+		return
+	}
+	ctx, cancel := c.deadlines.WithTimeout(c.Enclave.ctx, machineTime, errTimeout)
+	defer cancel()
+	v, err := c.vaults.Current(ctx)
+	if err != nil {
+		return
+	}
+	_ = v.Ledger.Submit(ctx, ledger.Op{Reserved: true, Entry: audit.Entry{
+		Method: c.row.Method, Origin: c.cfg.Origin, Outcome: string(api.Denied),
+		Details: map[string]string{"tries": strconv.Itoa(c.untold)},
+	}})
+	c.untold = 0
 }
 
 // device returns the way in that asks nobody, if the vault has one.
@@ -181,14 +238,15 @@ func (c *call) tryPasskey(v *vault.Vault, a *prompt.Assertion, challenge []byte)
 	return nil, vault.ErrNoSlot
 }
 
-// newSlot has the user make a way in of a kind. What for is one of package prompt's words.
+// newSlot has the user make a way in of a kind. What for is one of package prompt's
+// words; the label is suggested for a passkey, of which there may be several.
 func (c *call) newSlot(kind, label, what string) (vault.NewSlot, error) {
 	cfg := c.vaultConfig()
 	switch kind {
 	case vault.LockNone, vault.KindDevice:
-		return cfg.DeviceSlot(orElse(label, "This browser"))
+		return cfg.DeviceSlot("This browser")
 	case vault.KindPassphrase:
-		return c.newPassphrase(orElse(label, "Passphrase"), what)
+		return c.newPassphrase("Passphrase", what)
 	}
 	return c.newPasskey(orElse(label, "Passkey"), what)
 }

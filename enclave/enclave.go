@@ -36,6 +36,7 @@ var (
 	errCancelled = errors.New("enclave: called off")
 	errTimeout   = errors.New("enclave: out of time")
 	errClosed    = errors.New("enclave: closed")
+	errDefect    = errors.New("enclave: defect")
 )
 
 // Enclave serves one connection.
@@ -179,6 +180,8 @@ type call struct {
 	bounds func()          // ends ctx
 	dialog prompt.Dialog   // nil until the user is asked
 	way    *vault.Way      // with which the user has proved to be there, if the vault has a lock or a device slot
+	tries  int             // wrong secrets, in this dialog
+	untold int             // of them, not in the log yet
 	anchor []byte          // of the vault that the user was asked about
 }
 
@@ -215,6 +218,7 @@ func (e *Enclave) serve(ctx context.Context, r api.Request) (answer []byte) {
 		return fail(failure)
 	}
 	c := &call{Enclave: e, whole: ctx, id: r.ID, row: row, bounds: func() {}}
+	defer func() { c.closeDialog(errDefect) }() // a panic must not leave it open
 	answer, err := c.dispatch(params)
 	c.closeDialog(err)
 	if err != nil {
@@ -297,7 +301,8 @@ func (c *call) encode(out outcome) []byte {
 // commit returns the reply once effect and leaf are durable. It is encoded while
 // they are being written, when there is nothing else to do.
 func (c *call) commit(out outcome) (answer []byte, err error) {
-	op := ledger.Op{Apply: out.Apply, Entry: audit.Entry{
+	// What the user has confirmed is not held up by what an app has used up.
+	op := ledger.Op{Apply: out.Apply, Reserved: c.row.Fresh, Entry: audit.Entry{
 		Method: c.row.Method, KID: out.KID, Origin: c.cfg.Origin, Outcome: "ok", Details: out.Details,
 	}}
 	if out.Pending != nil {

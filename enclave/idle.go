@@ -19,6 +19,7 @@ type idle struct {
 	mu    sync.Mutex
 	after time.Duration // 0: nothing is to be locked
 	used  time.Time     // last
+	held  int           // dialogs that the user has before them
 	timer *time.Timer
 }
 
@@ -55,11 +56,38 @@ func (i *idle) touch(now time.Time) {
 	i.used = now
 }
 
+// hold says that the user has a dialog of the vault before them; release, that it has
+// been answered.
+func (i *idle) hold() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.held++
+}
+
+func (i *idle) release(now time.Time) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.held--
+	i.used = now
+}
+
+// again has the timer ring once more: the vault could not be locked now.
+func (i *idle) again() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.timer != nil {
+		i.timer.Reset(retryLock)
+	}
+}
+
+// retryLock is how soon an idle vault that could not be locked is tried again.
+const retryLock = 10 * time.Second
+
 // over reports whether the vault ought to have been locked by now.
 func (i *idle) over(now time.Time) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.after > 0 && passed(i.used, now) >= i.after
+	return i.after > 0 && i.held == 0 && passed(i.used, now) >= i.after
 }
 
 // passed returns how much time has passed by the clock that says more. The monotonic
@@ -72,6 +100,9 @@ func passed(from, to time.Time) time.Duration {
 func (i *idle) ring() {
 	i.mu.Lock()
 	left := i.after - passed(i.used, i.now())
+	if i.held > 0 {
+		left = i.after
+	}
 	if i.after > 0 && left > 0 {
 		i.timer.Reset(left)
 	}
@@ -92,16 +123,22 @@ type lockedEvent struct {
 func (e *Enclave) lockIdle() {
 	ctx, cancel := e.deadlines.WithTimeout(e.ctx, machineTime, errTimeout)
 	defer cancel()
-	_ = e.lockVault(ctx, "idle") // it is locked, whatever the log says
+	if e.lockVault(ctx, "idle") != nil {
+		e.idle.again()
+	}
 }
 
-// lockVault locks the vault, and says so to the app.
+// lockVault locks the vault, and says so to the app. An error says that it is open, or
+// that there is nothing to lock.
 func (e *Enclave) lockVault(ctx context.Context, why string) error {
-	e.idle.stop()
 	err := e.vaults.Lock(ctx, audit.Entry{
 		Method: "vault.lock", Origin: e.cfg.Origin, Outcome: "ok", Details: map[string]string{"why": why},
 	})
-	if !errors.Is(err, vault.ErrNoLock) && !errors.Is(err, vault.ErrAbsent) && !errors.Is(err, vault.ErrLost) {
+	nothing := errors.Is(err, vault.ErrNoLock) || errors.Is(err, vault.ErrAbsent) || errors.Is(err, vault.ErrLost)
+	if err == nil || nothing {
+		e.idle.stop()
+	}
+	if err == nil {
 		e.notify("locked", lockedEvent{State: vault.Locked, Reason: why})
 	}
 	return err

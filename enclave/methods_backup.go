@@ -33,12 +33,12 @@ func backupSave(c *call, _ *api.None) (outcome, error) {
 	}
 	answer, err := c.ask(prompt.SaveFile{
 		What: "backup", Name: fileName("keys", saved.CreatedAt, ".kmsbackup"),
-		CreatedAt: saved.CreatedAt, Keys: saved.Keys, File: saved.File,
+		CreatedAt: saved.CreatedAt, Keys: saved.Keys, Damaged: saved.Damaged, File: saved.File,
 	})
 	if err == nil {
 		err = expect(answer, prompt.ChoiceSaved)
 	}
-	return outcome{Result: api.Saved{CreatedAt: saved.CreatedAt, Epoch: saved.Epoch, Keys: saved.Keys, Bytes: len(saved.File)}}, err
+	return outcome{Result: api.Saved{CreatedAt: saved.CreatedAt, Epoch: saved.Epoch, Keys: saved.Keys, Damaged: saved.Damaged, Bytes: len(saved.File)}}, err
 }
 
 // fileName returns a name that sorts by date and says nothing of whose keys they are.
@@ -61,7 +61,7 @@ func backupRestore(c *call, p *api.RestoreParams) (outcome, error) {
 		return outcome{}, err
 	}
 	facts := creation.From.Facts()
-	if err := c.acceptBackup(facts); err != nil {
+	if err := c.acceptBackup(facts, p.Lock, creation.Persistence); err != nil {
 		return outcome{}, err
 	}
 	slot, err := c.newSlot(p.Lock, "", prompt.ForRestore)
@@ -159,14 +159,15 @@ func (c *call) openBackup(file *backup.File) (opened *vault.Backup, err error) {
 	return opened, err
 }
 
-// acceptBackup shows what the file holds. One that was made for another app takes a
-// typed word: whoever runs this app will use its keys.
-func (c *call) acceptBackup(facts vault.Facts) error {
+// acceptBackup shows what the file holds, and what the app wants to make of it. A file
+// that was made for another app takes a typed word: whoever runs this app will use its
+// keys. So does a vault that anybody can open, or that ends with the tab.
+func (c *call) acceptBackup(facts vault.Facts, lock, persistence string) error {
 	screen := prompt.Restore{
 		App: c.app(), CreatedAt: facts.CreatedAt, Epoch: facts.Epoch, Keys: facts.Keys,
-		From: prompt.App{Origin: facts.Origin, Account: facts.Account},
+		From: prompt.App{Origin: facts.Origin, Account: facts.Account}, Lock: lock, Persistence: persistence,
 	}
-	if facts.Origin != c.cfg.Origin {
+	if facts.Origin != c.cfg.Origin || lock == vault.LockNone || persistence == vault.PersistSession {
 		screen.Word = prompt.WordYes
 	}
 	for {

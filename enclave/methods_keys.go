@@ -1,6 +1,7 @@
 package enclave
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 
@@ -94,7 +95,14 @@ func (c *call) describeKey(kid string, wanted func(vault.State) error) (prompt.C
 	}}, nil
 }
 
+// rotations is how many keys can be replaced in a vault that an app has filled. Only
+// the user can make use of it.
+const rotations = 1000
+
 func describeRotate(c *call, p *api.KeyParams) (prompt.Confirm, error) {
+	if report, err := c.vaults.Report(c.ctx); err != nil || report.Keys >= api.MaxKeys+rotations {
+		return prompt.Confirm{}, cmp.Or(err, vault.ErrManyKeys)
+	}
 	return c.describeKey(p.KID, func(s vault.State) error {
 		if s != vault.Active {
 			return vault.ErrInactive
@@ -104,7 +112,7 @@ func describeRotate(c *call, p *api.KeyParams) (prompt.Confirm, error) {
 }
 
 func keysRotate(c *call, p *api.KeyParams) (outcome, error) {
-	key, retired, apply, err := c.vault.Rotate(c.ctx, p.KID, api.MaxKeys)
+	key, retired, apply, err := c.vault.Rotate(c.ctx, p.KID, api.MaxKeys+rotations)
 	if err != nil {
 		return outcome{}, err
 	}

@@ -93,8 +93,8 @@ func eventOf(tx *ledger.Tx, e audit.Entry) (prompt.Event, error) {
 		return event, nil
 	}
 	key, err := vault.ReadKey(tx, e.KID)
-	if errors.Is(err, vault.ErrNoKey) {
-		return event, nil
+	if _, damaged := errors.AsType[*ledger.IntegrityError](err); damaged || errors.Is(err, vault.ErrNoKey) {
+		return event, nil // the entry is all that is known of it
 	}
 	if err != nil {
 		return event, err

@@ -19,7 +19,9 @@ func (c *call) change(change vault.Change, method string, details map[string]str
 	if err != nil {
 		return err
 	}
-	if c.vault, err = c.vaults.Current(c.ctx); err == nil {
+	v, err := c.vaults.Current(c.ctx)
+	if err == nil {
+		c.vault = v
 		c.opened(c.ctx)
 	}
 	return err
@@ -39,7 +41,11 @@ func describeAdd(c *call, p *api.AddSlotParams) (prompt.Confirm, error) {
 			return prompt.Confirm{}, vault.ErrSlotExists
 		}
 	}
-	return prompt.Confirm{Slot: &prompt.SlotFact{Kind: p.Kind, Label: p.Label}}, nil
+	request := prompt.Confirm{Slot: &prompt.SlotFact{Kind: p.Kind}}
+	if p.Kind == vault.KindDevice {
+		request.Word = prompt.WordYes // the vault will have no lock
+	}
+	return request, nil
 }
 
 func slotsAdd(c *call, p *api.AddSlotParams) (outcome, error) {

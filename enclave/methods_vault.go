@@ -135,6 +135,9 @@ func (c *call) unlockBy(v *vault.Vault) (way *vault.Way, took time.Duration, tex
 		if problem == nil {
 			return way, time.Since(began), answer.Text, err
 		}
+		if err := c.wrong(); err != nil {
+			return nil, 0, "", err
+		}
 		screen.Problem = problem
 	}
 }

@@ -94,10 +94,18 @@ func (e *Enclave) checkRegistration(r *prompt.Registration, challenge []byte) (k
 	if err != nil {
 		return key, fmt.Errorf("%w: %w", errAssertion, err)
 	}
+	key = vault.Passkey{Credential: bytes.Clone(id), Algorithm: r.Algorithm, Public: public}
+	if r.Used != nil && len(r.Used.PRF) > 0 {
+		if !bytes.Equal(r.Used.ID, id) {
+			return key, fmt.Errorf("%w: another passkey was used", errAssertion)
+		}
+		r.PRF = r.Used.PRF
+		return key, e.checkAssertion(r.Used, key, challenge)
+	}
 	if len(r.PRF) != prfSize {
 		return key, errNoPRF
 	}
-	return vault.Passkey{Credential: bytes.Clone(id), Algorithm: r.Algorithm, Public: public}, nil
+	return key, nil
 }
 
 // checkClient checks the client data (section 5.8.1). Members that are not known here

@@ -126,30 +126,58 @@ func (l *Ledger) wholeIndex(ctx context.Context) (fingerprints, error) {
 	}, nil
 }
 
-// all returns the records of a sealed kind that never rides along, opened. They are not kept.
-func (l *Ledger) all(ctx context.Context, kind string, known fingerprints) ([]store.Record, error) {
-	var records []store.Record
-	err := l.scanAll(ctx, kind, func(r store.Record) error {
+// all returns the records of a sealed kind that never rides along, opened, and the
+// names of those that are not as they were written. They are not kept.
+func (l *Ledger) all(ctx context.Context, kind string, known fingerprints) (records []store.Record, damaged []store.Name, err error) {
+	err = l.scanAll(ctx, kind, func(r store.Record) error {
 		fingerprint, err := known(ctx, r.Name)
-		if err == nil && (len(r.Value) < 1+overhead || sealedFingerprint([keyengine.NonceSize]byte(r.Value[1:])) != fingerprint) {
-			err = &IntegrityError{What: describe(r.Name)}
+		if err != nil {
+			return err
+		}
+		if len(r.Value) < 1+overhead || sealedFingerprint([keyengine.NonceSize]byte(r.Value[1:])) != fingerprint {
+			damaged = append(damaged, r.Name)
+			return nil
 		}
 		records = append(records, r)
-		return err
+		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	whole := records[:0]
 	for chunk := range slices.Chunk(records, openAtOnce) {
-		opened, err := l.openAll(ctx, chunk)
+		good, bad, err := l.openEach(ctx, chunk)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		for i := range chunk {
-			chunk[i].Value = opened[i]
-		}
+		whole, damaged = append(whole, good...), append(damaged, bad...)
 	}
-	return records, nil
+	return whole, damaged, nil
+}
+
+// openEach opens records in one round trip, or, if one of them is damaged, one by one.
+func (l *Ledger) openEach(ctx context.Context, records []store.Record) (good []store.Record, damaged []store.Name, err error) {
+	opened, err := l.openAll(ctx, records)
+	if err == nil {
+		for i := range records {
+			records[i].Value = opened[i]
+		}
+		return records, nil, nil
+	}
+	if _, broken := errors.AsType[*IntegrityError](err); !broken {
+		return nil, nil, err
+	}
+	if len(records) == 1 {
+		return nil, []store.Name{records[0].Name}, nil
+	}
+	for i := range records {
+		one, bad, err := l.openEach(ctx, records[i:i+1])
+		if err != nil {
+			return nil, nil, err
+		}
+		good, damaged = append(good, one...), append(damaged, bad...)
+	}
+	return good, damaged, nil
 }
 
 // openAtOnce is how many records one round trip opens.

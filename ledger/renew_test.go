@@ -21,7 +21,10 @@ func named(id string) store.Name { return store.Name{Kind: kind, ID: id} }
 
 // all returns what Tx.All says, as "id=value".
 func all(tx *ledger.Tx) (found []string, err error) {
-	records, err := tx.All(kind)
+	records, damaged, err := tx.All(kind)
+	if len(damaged) > 0 {
+		return nil, &ledger.IntegrityError{What: damaged[0].Kind + " record " + damaged[0].ID}
+	}
 	for _, r := range records {
 		if r.Kind != kind {
 			return nil, fmt.Errorf("a record of kind %s", r.Kind)
@@ -211,7 +214,7 @@ func renewal(t *testing.T, cfg ledger.Config) (op ledger.Op, next ledger.Config)
 		Entry: audit.Entry{Method: "renew", Origin: "https://app.example", Outcome: "ok"},
 		Renew: &ledger.Renewal{Sealer: next.Sealer, Anchor: next.Anchor},
 		Apply: func(tx *ledger.Tx) error {
-			records, err := tx.All(kind)
+			records, _, err := tx.All(kind)
 			for _, r := range records {
 				tx.Put(r.Name, r.Value)
 			}

@@ -89,19 +89,19 @@ func (tx *Tx) Names(kind string) ([]string, error) {
 }
 
 // All returns the records of one of the vault's own kinds that is not often
-// rewritten (see Sealer), opened, in order of id. Each is one that was written; the
-// caller knows how many there ought to be, and must not change their values.
-func (tx *Tx) All(kind string) ([]store.Record, error) {
+// rewritten (see Sealer), opened, in order of id, and the names of those that are not
+// as they were written. The caller knows how many there ought to be, and must not
+// change their values. An IntegrityError if there is one that nobody wrote.
+func (tx *Tx) All(kind string) (records []store.Record, damaged []store.Name, err error) {
 	if tx.known == nil {
 		known, err := tx.l.wholeIndex(tx.ctx)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		tx.known = known
 	}
-	records, err := tx.l.all(tx.ctx, kind, tx.known)
-	if err != nil {
-		return nil, err
+	if records, damaged, err = tx.l.all(tx.ctx, kind, tx.known); err != nil {
+		return nil, nil, err
 	}
 	for _, changes := range []map[store.Name][]byte{tx.writes, tx.op} {
 		for name, value := range changes {
@@ -119,7 +119,7 @@ func (tx *Tx) All(kind string) ([]store.Record, error) {
 			}
 		}
 	}
-	return records, nil
+	return records, damaged, nil
 }
 
 // Log returns up to limit leaves from seq on, as canonical entries.

@@ -16,6 +16,10 @@ const (
 	firstBackoff = 30 * time.Second
 	maxBackoff   = 15 * time.Minute
 
+	// Dialogs that only show something: so many within the time, and no more.
+	shownMost   = 4
+	shownWithin = 2 * time.Minute
+
 	// atOnce is how soon a dialog that only shows something has to be closed to
 	// count as one that nobody wanted.
 	atOnce = 3 * time.Second
@@ -32,8 +36,9 @@ type Gate struct {
 
 	mu    sync.Mutex
 	open  bool
-	vain  int       // dialogs in a row without a yes
-	until time.Time // nothing is shown before
+	vain  int         // dialogs in a row without a yes
+	until time.Time   // nothing is shown before
+	shown []time.Time // when dialogs that only showed something were closed, the newest last
 }
 
 // NewGate returns a Gate in front of a screen.
@@ -77,7 +82,7 @@ func (d *gated) Close(outcome error) {
 	d.once.Do(func() {
 		d.Dialog.Close(outcome)
 		if d.shown.IsZero() || (errors.Is(outcome, ErrClosed) && time.Since(d.shown) >= atOnce) {
-			d.gate.free()
+			d.gate.free(!d.shown.IsZero())
 			return
 		}
 		d.gate.leave(outcome)
@@ -97,10 +102,19 @@ func (g *Gate) enter() error {
 	return nil
 }
 
-func (g *Gate) free() {
+func (g *Gate) free(shown bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.open = false
+	if !shown {
+		return
+	}
+	now := time.Now()
+	g.shown = append(g.shown, now)
+	if n := len(g.shown); n >= shownMost && now.Sub(g.shown[n-shownMost]) < shownWithin {
+		g.until = now.Add(firstBackoff)
+		g.shown = nil
+	}
 }
 
 func (g *Gate) leave(outcome error) {

@@ -115,6 +115,8 @@ type Registration struct {
 	PublicKey         []byte `json:"publicKey"` // SubjectPublicKeyInfo, DER
 	Algorithm         int    `json:"algorithm"` // COSE: -7 (ES256) or -8 (EdDSA)
 	PRF               []byte `json:"prf"`
+	// Used is the one further use that some authenticators take to yield the PRF's output.
+	Used *Assertion `json:"used,omitzero"`
 }
 
 // Confirm shows what is about to happen. Choices: ChoiceConfirm if Proof is empty;
@@ -233,6 +235,7 @@ type SaveFile struct {
 	Name      string `json:"name"`
 	CreatedAt int64  `json:"createdAt"`
 	Keys      int    `json:"keys"`
+	Damaged   int    `json:"damaged,omitzero"` // keys that are not in it
 	File      []byte `json:"-"`
 }
 
@@ -246,13 +249,15 @@ type PickFile struct {
 // Restore shows what a file holds before anything is written. Choice:
 // ChoiceConfirm, with Word if one is asked for.
 type Restore struct {
-	App       App      `json:"app"`
-	CreatedAt int64    `json:"createdAt"` // of the backup
-	Epoch     uint64   `json:"epoch"`
-	Keys      int      `json:"keys"`
-	From      App      `json:"from"`          // the app and account that the backup was made for
-	Word      string   `json:"word,omitzero"` // to type, if From is another app than this one
-	Problem   *Problem `json:"problem,omitzero"`
+	App         App      `json:"app"`
+	CreatedAt   int64    `json:"createdAt"` // of the backup
+	Epoch       uint64   `json:"epoch"`
+	Keys        int      `json:"keys"`
+	From        App      `json:"from"` // the app and account that the backup was made for
+	Lock        string   `json:"lock"` // what the app wants to make of it
+	Persistence string   `json:"persistence"`
+	Word        string   `json:"word,omitzero"` // to type, if From is another app than this one, Lock is "none", or Persistence "session"
+	Problem     *Problem `json:"problem,omitzero"`
 }
 
 // Activity shows a page of the audit log, newest first. Choices: ChoiceOlder,

@@ -19,7 +19,8 @@ import (
 // What a backup file holds is in package backup's keeping: the vault key, wrapped
 // for the recovery phrase as in the header, and the contents below, sealed under a key
 // that the vault key gives, with everything before them as additional data. Only the
-// phrase opens it, and only whoever has the phrase, or the unlocked vault, can have made it.
+// phrase opens it, and only whoever has the phrase, or has had the unlocked vault since the
+// phrase was made, can have made it.
 const (
 	infoBackup = "backup"
 	aadBackup  = "kms-enclave/wrap/backup/v1"
@@ -47,6 +48,9 @@ type logHead struct {
 	Root []byte `json:"root"`
 }
 
+// maxEpoch is far more than a vault's user can bring about, and far from where numbers end.
+const maxEpoch = 1 << 32
+
 // Errors about backups, beside package backup's.
 var (
 	// ErrOtherPhrase: the file was sealed for another phrase.
@@ -64,6 +68,7 @@ type Saved struct {
 	CreatedAt int64 // seconds
 	Epoch     uint64
 	Keys      int
+	Damaged   int // keys that are not in it, because what is stored of them is not what was written
 }
 
 // Save makes a backup file of the vault as it is. way is what the user has opened
@@ -88,7 +93,7 @@ func (v *Vault) Save(ctx context.Context, way *Way, origin, account string) (*Sa
 		return nil, err
 	}
 	file := &backup.File{
-		CreatedAt: v.cfg.Now().Unix(), Epoch: n.Epoch, Keys: uint32(n.Keys),
+		CreatedAt: v.cfg.Now().Unix(), Epoch: n.Epoch, Keys: uint32(len(c.Keys)),
 		Vault: [16]byte(v.header.Lineage), Phrase: [16]byte(r.Phrase),
 	}
 	if err := v.sealFile(ctx, file, way, c); err != nil {
@@ -98,7 +103,7 @@ func (v *Vault) Save(ctx context.Context, way *Way, origin, account string) (*Sa
 	if err != nil {
 		return nil, err
 	}
-	return &Saved{File: encoded, CreatedAt: file.CreatedAt, Epoch: n.Epoch, Keys: n.Keys}, nil
+	return &Saved{File: encoded, CreatedAt: file.CreatedAt, Epoch: n.Epoch, Keys: len(c.Keys), Damaged: n.Keys - len(c.Keys)}, nil
 }
 
 // snapshot reads what a backup holds, in one look at the vault.
@@ -118,43 +123,50 @@ func (v *Vault) snapshot(tx *ledger.Tx) (c contents, n counts, mac recoveryRecor
 	}
 	root := tx.Head()
 	c.Log = logHead{Size: tx.Size(), Root: root[:]}
-	c.Keys, err = backupKeys(tx)
-	if err == nil && len(c.Keys) != n.Keys {
+	var damaged int
+	c.Keys, damaged, err = backupKeys(tx)
+	if err == nil && len(c.Keys)+damaged != n.Keys {
 		err = &ledger.IntegrityError{What: fmt.Sprintf("list of keys: %d of %d", len(c.Keys), n.Keys)}
 	}
 	return c, n, mac, err
 }
 
-func backupKeys(tx *ledger.Tx) ([]backupKey, error) {
-	records, err := tx.All(kindKey)
+// backupKeys returns the keys that are whole, and how many are not.
+func backupKeys(tx *ledger.Tx) (keys []backupKey, damaged int, err error) {
+	records, _, err := tx.All(kindKey)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	metas, err := tx.All(kindMeta)
+	stored, broken, err := tx.All(kindMeta)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	if len(records) != len(metas) {
-		return nil, &ledger.IntegrityError{What: "list of keys: one is missing"}
+	metas := map[string]store.Record{}
+	for _, r := range stored {
+		metas[r.ID] = r
 	}
-	keys := make([]backupKey, len(records))
-	for i := range records {
-		if records[i].ID != metas[i].ID {
-			return nil, &ledger.IntegrityError{What: "key record " + records[i].ID}
+	for _, r := range records {
+		meta, whole := metas[r.ID]
+		if !whole {
+			continue
 		}
-		err := errors.Join(
-			unmarshal(records[i].Value, records[i].Name, &keys[i].KeyRecord),
-			unmarshal(metas[i].Value, metas[i].Name, &keys[i].Meta))
+		key, err := readBackupKey(tx, r, meta)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
-		use, err := readUse(tx, records[i].ID)
-		if err != nil {
-			return nil, err
-		}
-		keys[i].Uses, keys[i].LastUsedAt = use.Uses, use.LastUsedAt
+		keys = append(keys, key)
 	}
-	return keys, nil
+	return keys, len(stored) + len(broken) - len(keys), nil
+}
+
+func readBackupKey(tx *ledger.Tx, record, meta store.Record) (key backupKey, err error) {
+	err = errors.Join(unmarshal(record.Value, record.Name, &key.KeyRecord), unmarshal(meta.Value, meta.Name, &key.Meta))
+	if err != nil {
+		return key, err
+	}
+	use, err := readUse(tx, record.ID)
+	key.Uses, key.LastUsedAt = use.Uses, use.LastUsedAt
+	return key, err
 }
 
 func (v *Vault) sealFile(ctx context.Context, file *backup.File, way *Way, c contents) error {
@@ -242,6 +254,9 @@ func (b *Backup) open(ctx context.Context) error {
 	}
 	if len(b.contents.Keys) != int(b.file.Keys) {
 		return fmt.Errorf("%w: %d keys, %d announced", ErrContents, len(b.contents.Keys), b.file.Keys)
+	}
+	if b.file.Epoch > maxEpoch {
+		return fmt.Errorf("%w: epoch %d", ErrContents, b.file.Epoch)
 	}
 	return nil
 }

@@ -96,9 +96,10 @@ func (v *Vault) change(ctx context.Context, c Change, entry audit.Entry) (*Vault
 	}
 	anchor := store.Record{Name: headerName, Value: encoded}
 	err = v.Ledger.Submit(ctx, ledger.Op{
-		Entry: entry, Renew: &ledger.Renewal{Sealer: ring, Anchor: anchor},
+		Entry: entry, Reserved: true, Renew: &ledger.Renewal{Sealer: ring, Anchor: anchor},
 		Apply: func(tx *ledger.Tx) error {
 			tx.Put(headerName, encoded)
+			tx.Put(waysName, hashOf(encoded))
 			if ring != v.ring {
 				if err := v.rewrap(tx, ring); err != nil {
 					return err
@@ -155,24 +156,25 @@ func (b *builder) extend(v *Vault, next *header, c Change) {
 }
 
 // rewrap puts every record that the vault key seals anew, and wraps every
-// application key under the new one.
+// application key under the new one. A record that is damaged stays as it is: it must
+// not keep its user from removing a way in.
 func (v *Vault) rewrap(tx *ledger.Tx, ring *keyring) error {
 	n, err := readCounts(tx)
 	if err != nil {
 		return err
 	}
-	keys, err := v.rewrappedKeys(tx, ring)
+	keys, broken, err := v.rewrappedKeys(tx, ring)
 	if err != nil {
 		return err
 	}
-	metas, err := tx.All(kindMeta)
+	metas, brokenMetas, err := tx.All(kindMeta)
 	if err != nil {
 		return err
 	}
-	if len(keys) != n.Keys || len(metas) != n.Keys {
+	if len(keys)+broken != n.Keys || len(metas)+len(brokenMetas) != n.Keys {
 		return &ledger.IntegrityError{What: "list of keys: one is missing"}
 	}
-	others, err := tx.All(kindRecovery)
+	others, _, err := tx.All(kindRecovery)
 	if err != nil {
 		return err
 	}
@@ -183,27 +185,28 @@ func (v *Vault) rewrap(tx *ledger.Tx, ring *keyring) error {
 	return putJSON(tx, countsName, n)
 }
 
-// rewrappedKeys returns every key record with its private half under the new key.
-func (v *Vault) rewrappedKeys(tx *ledger.Tx, ring *keyring) ([]store.Record, error) {
-	stored, err := tx.All(kindKey)
+// rewrappedKeys returns every key record with its private half under the new key, and
+// how many are damaged.
+func (v *Vault) rewrappedKeys(tx *ledger.Tx, ring *keyring) (stored []store.Record, broken int, err error) {
+	stored, damaged, err := tx.All(kindKey)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	records := make([]KeyRecord, len(stored))
 	for i, r := range stored {
 		if err := unmarshal(r.Value, r.Name, &records[i]); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 	}
 	if err := rewrapKeys(tx.Context(), v.cfg.Engine, records, v.ring.wrap, ring.wrap); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	for i := range records {
 		if stored[i].Value, err = json.Marshal(records[i], json.Deterministic(true)); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 	}
-	return stored, nil
+	return stored, len(damaged), nil
 }
 
 // rewrapKeys wraps the private halves of keys anew; those that have ended have none.

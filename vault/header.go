@@ -18,7 +18,9 @@ const headerFormat = 2
 // tells one vault from another (Instance), says whether the share at hand is
 // the right one, and holds the ways in, each wrapped. The ledger's index
 // authenticates it as soon as the ledger key is open, which is before anybody is
-// asked for a secret.
+// asked for a secret. Because the ledger key opens without the user, a record under
+// the vault key holds the header's hash as well (see waysName), so that nobody who
+// could not open the vault can have chosen who else can.
 type header struct {
 	Format      int       `json:"format"`
 	Instance    []byte    `json:"instance"`          // 16 random bytes
@@ -119,17 +121,36 @@ func parseHeader(b []byte) (*header, error) {
 	if h.Format == 1 {
 		h.Lineage = h.Instance
 	}
+	if h.Idle == 0 {
+		h.Idle = defaultIdle
+	}
 	return h, h.check()
 }
 
+// Bounds of Idle, in seconds. What has none is of format 1.
+const (
+	minIdle     = 60
+	defaultIdle = 15 * 60
+	maxIdle     = 24 * 60 * 60
+)
+
 // check returns an error unless every slot has what its kind needs.
 func (h *header) check() error {
-	if len(h.Lineage) != 16 {
+	relocked := h.clone()
+	relocked.relock()
+	switch r := h.Recovery; {
+	case len(h.Lineage) != 16:
 		return fmt.Errorf("vault header: lineage of %d bytes", len(h.Lineage))
+	case h.Idle < minIdle || h.Idle > maxIdle:
+		return fmt.Errorf("vault header: it locks after %d s", h.Idle)
+	case relocked.Lock != h.Lock:
+		return fmt.Errorf("vault header: lock %q with other ways in", h.Lock)
+	case r != nil && len(r.Phrase) != 16:
+		return fmt.Errorf("vault header: phrase id of %d bytes", len(r.Phrase))
 	}
 	for _, s := range h.Slots {
 		ok := s.Kind == KindDevice
-		if s.Sealed != nil {
+		if s.Sealed != nil && h.Format > 1 {
 			ok = (s.Kind == KindPassphrase && s.Argon != nil && s.Argon.Check() == nil) || (s.Kind == KindPasskey && s.Passkey != nil)
 		}
 		if !ok {

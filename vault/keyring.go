@@ -43,10 +43,11 @@ const (
 	kindUse      = "use"      // mutable: how often and when last
 	kindCounts   = "counts"   // how many keys there are, and the epoch
 	kindRecovery = "recovery" // what authenticates backups
+	kindWays     = "ways"     // the header's hash
 )
 
 var (
-	vaultKinds = []string{kindKey, kindMeta, kindCounts, kindRecovery}
+	vaultKinds = []string{kindKey, kindMeta, kindCounts, kindRecovery, kindWays}
 	// Counting a use must work with the ledger key alone, as the log does.
 	ledgerKinds = []string{ledger.KindRoot, ledger.KindLog, kindUse}
 )

@@ -1,7 +1,10 @@
 package vault
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/json/v2"
 	"errors"
 
 	"github.com/kms-enclave/kms-enclave/audit"
@@ -32,10 +35,17 @@ func build(ctx context.Context, cfg Config, share Share, c Creation) (*newVault,
 	h, ring, handle := b.build(c)
 	n := &newVault{ring: ring, handle: handle}
 	n.encoded = do(b, h.encode)
-	if b.err == nil && c.From != nil {
-		n.records, b.err = c.From.records(ctx, ring)
+	if b.err != nil {
+		return nil, b.err
 	}
-	return n, b.err
+	var err error
+	if c.From != nil {
+		n.records, err = c.From.records(ctx, ring)
+	} else {
+		n.records, err = startRecords()
+	}
+	n.records = append(n.records, store.Record{Name: waysName, Value: hashOf(n.encoded)})
+	return n, err
 }
 
 // commit stores the first state, in place of the tombstone of an earlier vault.
@@ -250,7 +260,44 @@ func (v *Vault) openLedger(ctx context.Context) (err error) {
 		Store: v.store, Sealer: v.ring, Vault: v.id, Rand: v.cfg.Rand, Now: v.cfg.Now,
 		Anchor: store.Record{Name: headerName, Value: v.encoded},
 	})
+	if err != nil || v.Locked() {
+		return err
+	}
+	if err = v.checkWays(ctx); err != nil {
+		v.Ledger.Close()
+	}
 	return err
+}
+
+// waysName is the record that holds the header's hash under the vault key.
+var waysName = store.Name{Kind: kindWays, ID: "-"}
+
+func hashOf(encoded []byte) []byte {
+	sum := sha256.Sum256(encoded)
+	return sum[:]
+}
+
+// checkWays makes sure that the header was written by somebody who could open the
+// vault: whoever holds the ledger key could have put another way in there, for which
+// the next vault key would be wrapped. Format 1 has no such record, and no way in
+// that could be added.
+func (v *Vault) checkWays(ctx context.Context) error {
+	return v.Ledger.Read(ctx, func(tx *ledger.Tx) error {
+		stored, err := tx.Get(waysName)
+		if err != nil || (stored == nil && v.header.Format == 1) {
+			return err
+		}
+		if !bytes.Equal(stored, hashOf(v.encoded)) {
+			return &ledger.IntegrityError{What: "vault header: its ways in"}
+		}
+		return nil
+	})
+}
+
+// startRecords are what an empty vault starts with.
+func startRecords() ([]store.Record, error) {
+	value, err := json.Marshal(counts{Epoch: 1}, json.Deterministic(true))
+	return []store.Record{{Name: countsName, Value: value}}, err
 }
 
 // as returns the same vault with another keyring, opened anew.

@@ -97,16 +97,16 @@ func wrongPhrases(words []string) (texts []string, problems []prompt.Problem) {
 	}
 	const foreign = "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about"
 	return []string{
-		"", replaced(4, "zzzz"), strings.Join(words[1:], " "), strings.Join(words, " ") + " abandon",
-		strings.Repeat("abandon ", 12), foreign,
-	}, []prompt.Problem{
-		{Code: prompt.WordCount},
-		{Code: prompt.WordUnknown, Number: 5, Text: "zzzz"},
-		{Code: prompt.WordCount, Number: 11},
-		{Code: prompt.WordCount, Number: 13},
-		{Code: prompt.PhraseChecksum},
-		{Code: prompt.PhraseOther},
-	}
+			"", replaced(4, "zzzz"), strings.Join(words[1:], " "), strings.Join(words, " ") + " abandon",
+			strings.Repeat("abandon ", 12), foreign,
+		}, []prompt.Problem{
+			{Code: prompt.WordCount},
+			{Code: prompt.WordUnknown, Number: 5, Text: "zzzz"},
+			{Code: prompt.WordCount, Number: 11},
+			{Code: prompt.WordCount, Number: 13},
+			{Code: prompt.PhraseChecksum},
+			{Code: prompt.PhraseOther},
+		}
 }
 
 // typesWrong has the user type every wrong phrase before the right one.
