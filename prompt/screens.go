@@ -64,7 +64,6 @@ const (
 	ShortPassphrase = "short"           // Number: characters wanted at least
 	LongPassphrase  = "long"            // Number: bytes allowed at most
 	OddPassphrase   = "odd"             // characters that have no fixed meaning (unassigned, control, surrogates)
-	SamePassphrase  = "same"            // as the one before
 	WordUnknown     = "word-unknown"    // Number, Text: not on the list
 	WordCount       = "word-count"      // Number: how many there are
 	PhraseChecksum  = "phrase-checksum" // all words are known, but they are no phrase: order, or another word
@@ -106,8 +105,9 @@ type Assertion struct {
 	PRF               []byte `json:"prf"` // 32 bytes; empty if the authenticator gave none
 }
 
-// Registration is a new passkey. The PRF output comes with it, or from an assertion
-// that the frame asks for right behind it; empty if the authenticator has no PRF.
+// Registration is a new passkey. The PRF output comes with it, or with the assertion
+// of one further use, which some authenticators take: then PRF is empty, and Used has
+// it. Both are empty if the authenticator has no PRF.
 type Registration struct {
 	ID                []byte `json:"id"`
 	ClientDataJSON    []byte `json:"clientDataJSON"`
@@ -115,7 +115,8 @@ type Registration struct {
 	PublicKey         []byte `json:"publicKey"` // SubjectPublicKeyInfo, DER
 	Algorithm         int    `json:"algorithm"` // COSE: -7 (ES256) or -8 (EdDSA)
 	PRF               []byte `json:"prf"`
-	// Used is the one further use that some authenticators take to yield the PRF's output.
+
+	// Used answers the challenge of the screen, too.
 	Used *Assertion `json:"used,omitzero"`
 }
 
@@ -235,7 +236,7 @@ type SaveFile struct {
 	Name      string `json:"name"`
 	CreatedAt int64  `json:"createdAt"`
 	Keys      int    `json:"keys"`
-	Damaged   int    `json:"damaged,omitzero"` // keys that are not in it
+	Damaged   int    `json:"damaged,omitzero"` // keys that are damaged in storage, and not in the file
 	File      []byte `json:"-"`
 }
 
@@ -253,10 +254,10 @@ type Restore struct {
 	CreatedAt   int64    `json:"createdAt"` // of the backup
 	Epoch       uint64   `json:"epoch"`
 	Keys        int      `json:"keys"`
-	From        App      `json:"from"` // the app and account that the backup was made for
-	Lock        string   `json:"lock"` // what the app wants to make of it
-	Persistence string   `json:"persistence"`
-	Word        string   `json:"word,omitzero"` // to type, if From is another app than this one, Lock is "none", or Persistence "session"
+	From        App      `json:"from"`          // the app and account that the backup was made for
+	Lock        string   `json:"lock"`          // "none", "passphrase" or "passkey": what the restored vault will have, as the app chose
+	Persistence string   `json:"persistence"`   // "device" or "session": where it will be, as the app chose
+	Word        string   `json:"word,omitzero"` // to type, if From is another app than this one, Lock is "none" or Persistence is "session"
 	Problem     *Problem `json:"problem,omitzero"`
 }
 
@@ -291,7 +292,6 @@ type Methods struct {
 	Lock       string     `json:"lock"` // "none" while the device opens it by itself
 	Recovery   bool       `json:"recovery"`
 	RecoveryAt int64      `json:"recoveryAt,omitzero"` // seconds
-	Problem    *Problem   `json:"problem,omitzero"`
 }
 
 // Done says what has been done, where that deserves a screen. Choice: ChoiceClose.

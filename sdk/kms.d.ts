@@ -110,7 +110,11 @@ export interface Events {
   locked: { state: "locked" | "absent"; reason: "asked" | "idle" | "start" | "destroyed" };
   /** The vault is open: it was unlocked, made or restored, or has no lock and was found at the start. There is no data. */
   unlocked: undefined;
-  /** Something the user should know: what an error of a call looks like. */
+  /**
+   * Something the user should know: what an error of a call looks like. With code "integrity" and details.reason "rolled-back"
+   * it is the SDK's own, at most once per connection: an unlocked vault showed a lower `lineage.epoch` (details.found) than was
+   * seen of it before (details.seen), so all that the enclave stores was put back. What was noted stays the newer one.
+   */
   alert: { code: ErrorCode; message: string; retryable: boolean; details?: Record<string, string> };
   /** The connection is over and every further call rejects. */
   closed: { code: ErrorCode; reason: string };

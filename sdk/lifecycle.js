@@ -45,6 +45,8 @@ export class Connection {
   #deaths = 0;
   #ended = false;
   /** The lineage that was noted last, so that not every status is a transaction. @type {import("./share.js").Lineage | undefined} */ #noted;
+  #doubting = false; // whether the enclave is being asked again, because it showed an older state than was seen
+  #alerted = false; // whether the app was told that the vault was rolled back
   #sessionVault = false; // whether this worker holds a vault with persistence "session", which no share or marker is about
 
   /**
@@ -281,8 +283,8 @@ export class Connection {
   }
 
   /**
-   * Remembers which state of the vault was seen. Nothing waits for it: if it cannot be written, the next
-   * restore is told less.
+   * Remembers which state of the vault was seen, and looks whether it is an older one than that. Nothing waits
+   * for it: if it cannot be written, the next restore is told less.
    *
    * @param {unknown} status
    */
@@ -291,9 +293,56 @@ export class Connection {
     const held = this.#held;
     if (!lineage || !held || persistenceOf(status) !== "device") return;
     const known = this.#noted;
-    if (known?.vault === lineage.vault && known.epoch >= lineage.epoch) return;
-    this.#noted = lineage;
-    this.#plan.store.note(held, lineage).catch(() => (this.#noted = undefined));
+    const older = known !== undefined && isOlder(lineage, known);
+    if (older ? this.#alerted : known?.vault === lineage.vault && known.epoch >= lineage.epoch) return;
+    if (!older) this.#noted = lineage;
+    void this.#compare(held, lineage, isUnlocked(status));
+  }
+
+  /**
+   * @param {import("./share.js").Held} held
+   * @param {import("./share.js").Lineage} lineage
+   * @param {boolean} unlocked
+   */
+  async #compare(held, lineage, unlocked) {
+    try {
+      const { lineage: seen } = await this.#plan.store.note(held, lineage);
+      if (!seen || !isOlder(lineage, seen)) return;
+      this.#noted = seen;
+      if (unlocked) await this.#doubt();
+    } catch {
+      this.#noted = undefined;
+    }
+  }
+
+  /**
+   * The enclave showed an older state of the vault than was seen. That may be what it was when another tab had not
+   * yet changed it, so it is asked once more: what was seen was stored before it is asked, and the enclave answers
+   * with what is stored. If it still is an older one, all of the enclave's storage was put back.
+   */
+  async #doubt() {
+    if (this.#doubting || this.#alerted || this.#ended) return;
+    this.#doubting = true;
+    try {
+      const status = await this.call("vault.status", {});
+      const found = lineageOf(status);
+      const { lineage: seen } = await this.#plan.store.read();
+      const back = found && seen && isUnlocked(status) && persistenceOf(status) === "device" && isOlder(found, seen);
+      if (back && !this.#ended) this.#rolledBack(seen, found);
+    } finally {
+      this.#doubting = false;
+    }
+  }
+
+  /**
+   * @param {import("./share.js").Lineage} seen
+   * @param {import("./share.js").Lineage} found
+   */
+  #rolledBack(seen, found) {
+    this.#alerted = true;
+    const message = `storage: the vault is in an older state (${found.epoch}) than this app has seen before (${seen.epoch}): all that the enclave stores was put back. Keys that were replaced or revoked since may work again`;
+    const details = { reason: "rolled-back", seen: String(seen.epoch), found: String(found.epoch) };
+    this.events.emit("alert", { code: "integrity", message, retryable: false, details });
   }
 
   /** Asks which state the vault is in, for the memory only. */
@@ -367,6 +416,23 @@ export class Connection {
 function lineageOf(status) {
   const { lineage } = /** @type {{ lineage?: unknown }} */ (status ?? {});
   return isLineage(lineage) ? { vault: lineage.vault, epoch: lineage.epoch } : undefined;
+}
+
+/**
+ * Whether one state is known to be older than another of the same vault. While a vault is locked, its epoch is 0 or missing:
+ * that is not known.
+ *
+ * @param {import("./share.js").Lineage} one
+ * @param {import("./share.js").Lineage} other
+ * @returns {boolean}
+ */
+function isOlder(one, other) {
+  return one.vault === other.vault && one.epoch >= 1 && one.epoch < other.epoch;
+}
+
+/** @param {unknown} status */
+function isUnlocked(status) {
+  return /** @type {{ state?: unknown } | null | undefined} */ (status)?.state === "unlocked";
 }
 
 /** @param {unknown} value with or without a persistence */

@@ -125,10 +125,10 @@ export class ShareStore {
    *
    * @param {Held} held what the worker was launched with that has said so
    * @param {Lineage} lineage epoch 0 means that it is not known, as while the vault is locked
-   * @returns {Promise<void>}
+   * @returns {Promise<Stored>} the record now: its lineage is newer than the given one if that is an older state than was seen
    */
-  async note(held, lineage) {
-    await this.#change((found) => {
+  note(held, lineage) {
+    return this.#change((found) => {
       if (found.lineage?.vault === lineage.vault) return lineage.epoch > found.lineage.epoch ? { ...found, lineage } : found;
       const ours = found.marker && found.revision === held.revision && this.holds(found, held.share);
       return ours ? { ...found, lineage } : found;

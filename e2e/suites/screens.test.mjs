@@ -322,6 +322,46 @@ for (const engine of chosenEngines()) {
       assert.deepEqual((await answered(frame, id)).answer, { choice: "passphrase", text: PASSPHRASE, word: "DELETE" });
     });
 
+    it("says what a way in that does not ask means, and takes the word with the passphrase", async () => {
+      await begin();
+      const id = await show(frame, "add device");
+      const { title, alarm, look } = await frame.evaluate(() => ({ title: document.title, alarm: document.querySelector("#what .problem").textContent, look: document.querySelector("#confirm").className }));
+      assert.match(title, /open without asking/);
+      assert.match(alarm, /anybody who can use this browser with your profile.*in every tab.*not lock any more/);
+      assert.equal(look, "danger");
+      await frame.type("#passphrase", PASSPHRASE);
+      await frame.type("#word", "CONFIRM");
+      await press(frame, "#confirm");
+      assert.deepEqual((await answered(frame, id)).answer, { choice: "passphrase", text: PASSPHRASE, word: "CONFIRM" });
+      await show(frame, "add");
+      assert.equal(await frame.evaluate(() => document.querySelectorAll("#what .problem, #confirm.danger").length), 0);
+    });
+
+    it("says how a restored vault opens and where it will be, and why a word is asked for", async () => {
+      await begin();
+      const facts = () => frame.evaluate(() => [document.querySelector("dl").textContent, [...document.querySelectorAll("#what .problem")].map((e) => e.textContent), document.querySelector("#what").textContent]);
+      await show(frame, "restore");
+      const [plain, none, rest] = await facts();
+      assert.match(plain, /with a passphrase.*stored in this browser/);
+      assert.deepEqual([none, /asked to type/.test(rest)], [[], false]);
+      await show(frame, "restore elsewhere");
+      assert.match((await facts())[1].join(), /^This backup was made for another app/);
+      await show(frame, "restore open");
+      const [open, warnings, all] = await facts();
+      assert.match(open, /without asking.*in memory only/);
+      assert.equal(warnings.length, 2);
+      assert.match(warnings.join(), /anybody who can use this browser.*gone when this tab is closed/);
+      assert.match(all, /Because of this you are asked to type a word\.$/);
+    });
+
+    it("says of every dialog that takes the phrase that nobody else needs it", async () => {
+      await begin();
+      for (const purpose of ["unlock", "check", "restore"]) {
+        await show(frame, { ...samples.phrase, for: purpose });
+        assert.match(await frame.evaluate(() => document.querySelector("#what").textContent), /No app and no person ever needs these words/, purpose);
+      }
+    });
+
     it("reads a file that is not too large, and has one saved", async () => {
       await begin();
       const id = await show(frame, { ...samples["pick file"], maxBytes: 1 << 20 });
@@ -346,6 +386,10 @@ for (const engine of chosenEngines()) {
       await press(frame, "#again");
       await press(frame, "#saved");
       assert.deepEqual((await answered(frame, saving)).answer, { choice: "saved" });
+      const alarms = () => frame.evaluate(() => [...document.querySelectorAll("#what .problem")].map((e) => e.textContent));
+      assert.deepEqual(await alarms(), []);
+      await show(frame, "save damaged");
+      assert.match((await alarms()).join(), /^2 of your keys are damaged in storage and not in this file/);
       assert.deepEqual(await frame.evaluate(() => gallery.refusals), []);
     });
 
@@ -373,6 +417,10 @@ for (const engine of chosenEngines()) {
       const text = await frame.evaluate(() => [...document.querySelectorAll("#entries li")].map((e) => e.textContent));
       assert.match(text[0], /Signed a token for https:\/\/api\.example.*Login on the laptop/);
       assert.match(text[1], /Not done.*delete the vault.*You said no/);
+      assert.match(text[8], /with the recovery phrase \(after 3 wrong tries\)/);
+      assert.match(text[9], /Not done.*open the vault\. Wrong secrets were tried: 5 times/);
+      assert.match(text[10], /Not done.*revoke a key\. It was about the key Login on the laptop\. Wrong secrets were tried: once/);
+      assert.match(text[11], /Made the passphrase harder to guess/);
     });
 
     it("takes Escape for a no, or for the end of what asks nothing", async () => {
@@ -471,7 +519,12 @@ function passkeys(bench) {
     await eventually("the focus", async () => (await focus(frame)) === "finish");
     assert.equal((await answers(frame)).length, 0);
     await press(frame, "#finish");
-    assert.equal(Buffer.from((await answered(frame, id)).answer.created.prf, "base64").length, 32);
+    const { created } = (await answered(frame, id)).answer;
+    assert.deepEqual([created.prf, created.used.id], ["", created.id]);
+    assert.equal(Buffer.from(created.used.prf, "base64").length, 32);
+    const client = JSON.parse(Buffer.from(created.used.clientDataJSON, "base64").toString());
+    assert.deepEqual([client.type, Buffer.from(client.challenge, "base64url").toString("base64")], ["webauthn.get", samples["new passkey"].challenge]);
+    assert.deepEqual(Object.keys(created.used).sort(), ["authenticatorData", "clientDataJSON", "id", "prf", "signature"]);
   });
 
   it("answers without a PRF where the authenticator has none", async () => {

@@ -458,6 +458,121 @@ test("after what changes the lineage the SDK looks, so that an older backup does
   assert.deepEqual(record().lineage, lineage(2));
 });
 
+/** A tab, and what alerts it heard. */
+async function alerted() {
+  const kms = await tab();
+  const heard = [];
+  kms.events.on("alert", (data) => heard.push(data));
+  return { kms, heard };
+}
+
+const statuses = () => methods().filter((method) => method === "vault.status").length;
+
+test("a vault that was rolled back as a whole is told once a connection, and what was noted stays", async () => {
+  enclave.lineages = [lineage(5)];
+  await (await tab()).call("vault.create", DEVICE);
+  enclave.vault.lineage = lineage(3);
+  for (const again of [1, 2]) {
+    const { kms, heard } = await alerted();
+    assert.deepEqual((await kms.call("vault.status", {})).lineage, lineage(3), "the status is as the enclave says it");
+    await turns();
+    assert.equal(heard.length, 1, `connection ${again}`);
+    const [{ code, retryable, message, details }] = heard;
+    assert.deepEqual({ code, retryable, details }, { code: "integrity", retryable: false, details: { reason: "rolled-back", seen: "5", found: "3" } });
+    assert.match(message, /older state \(3\).*seen before \(5\)/);
+    assert.equal(statuses(), 2, "asked once more");
+    for (const method of ["vault.status", "keys.revoke"]) await kms.call(method, {});
+    await turns();
+    assert.equal(heard.length, 1);
+    assert.deepEqual(record().lineage, lineage(5));
+    kms.close();
+  }
+});
+
+test("a rollback while the connection is open is told as well, and a vault that grows beyond what was seen is noted again", async () => {
+  enclave.lineages = [lineage(2)];
+  const { kms, heard } = await alerted();
+  await kms.call("vault.create", DEVICE);
+  enclave.vault.lineage = lineage(1);
+  await kms.call("vault.status", {});
+  await turns();
+  assert.deepEqual(heard.map(({ details }) => details.found), ["1"]);
+  enclave.vault.lineage = lineage(4);
+  await kms.call("vault.status", {});
+  await turns();
+  assert.deepEqual([heard.length, record().lineage], [1, lineage(4)]);
+});
+
+test("a status that is only late is no rollback", async () => {
+  enclave.lineages = [lineage(2)];
+  const { kms, heard } = await alerted();
+  await kms.call("vault.create", DEVICE);
+  enclave.held.add("vault.status");
+  const late = kms.call("vault.status", {});
+  await turns();
+  enclave.held.clear();
+  const { id } = session().posted.at(-1);
+  const other = await tab();
+  enclave.vault.lineage = lineage(3);
+  await other.call("vault.status", {}); // and notes it
+  await turns();
+  enclave.sessions[0].reply({ id, result: { state: "unlocked", persistence: "device", lineage: lineage(2) } });
+  await late;
+  await turns();
+  assert.deepEqual([heard, record().lineage], [[], lineage(3)]);
+  enclave.vault.lineage = lineage(1);
+  await kms.call("vault.status", {});
+  await turns();
+  assert.equal(heard.length, 1, "and a real one is told after it");
+});
+
+test("nothing is compared of a vault that is locked, of another one, in memory, or after an older restore on purpose", async () => {
+  enclave.lineages = [lineage(5), lineage(2)];
+  const { kms, heard } = await alerted();
+  await kms.call("vault.create", DEVICE);
+  for (const status of [
+    { state: "locked", persistence: "device", lineage: { vault: V } },
+    { state: "locked", persistence: "device", lineage: lineage(0) },
+    { state: "locked", persistence: "device", lineage: lineage(3) },
+    { state: "unlocked", persistence: "device", lineage: lineage(0) },
+    { state: "unlocked", persistence: "session", lineage: lineage(3) },
+    { state: "unlocked", persistence: "device", lineage: { vault: "W".repeat(22), epoch: 1 } },
+  ]) {
+    enclave.held.add("vault.status");
+    const call = kms.call("vault.status", {});
+    await turns();
+    enclave.held.clear();
+    session().reply({ id: session().posted.at(-1).id, result: status });
+    assert.deepEqual(await call, status);
+    await turns();
+    assert.deepEqual(heard, [], JSON.stringify(status));
+  }
+  enclave.vault = null;
+  await kms.call("backup.restore", { ...RESTORE, seen: lineage(2) });
+  await kms.call("vault.status", {});
+  await turns();
+  assert.deepEqual([heard, record().lineage], [[], lineage(2)]);
+});
+
+test("a rollback that cannot be made sure of is not told, and is told by the next status", async () => {
+  enclave.lineages = [lineage(5)];
+  await (await tab()).call("vault.create", DEVICE);
+  enclave.vault.lineage = lineage(3);
+  const { kms, heard } = await alerted();
+  const status = kms.call("vault.status", {});
+  await status;
+  enclave.held.add("vault.status");
+  await turns();
+  session().reply({ id: session().posted.at(-1).id, error: { code: "storage_unavailable", message: "", retryable: false } });
+  await turns();
+  assert.equal(statuses(), 2);
+  assert.deepEqual(heard, []);
+  enclave.held.clear();
+  await kms.call("vault.status", {});
+  await turns();
+  assert.equal(heard.length, 1);
+});
+
 test("locked and unlocked reach their listeners as the enclave tells them", async () => {
   const kms = await tab();
   const heard = [];

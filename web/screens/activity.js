@@ -32,10 +32,14 @@ function daysOf(entries) {
 function lineOf(entry) {
   const refused = entry.outcome !== "ok";
   const origin = element("p", { className: "quiet" }, timeOf(entry.time), " - ", theirs(entry.origin, 300));
-  const key = entry.kid ? [" - ", ...rich("log.key", { key: theirs(entry.label || shortKid(entry.kid)) })] : [];
-  origin.append(...key);
+  if (entry.kid && !refused) origin.append(" - ", ...rich("log.key", { key: keyOf(entry) }));
   return element("li", { className: refused ? "refused" : "" }, refused ? refusalOf(entry) : element("p", {}, ...deedOf(entry)), origin);
 }
+
+const keyOf = ({ kid, label }) => theirs(label || shortKid(kid));
+
+// How many wrong secrets were tried, if that is told.
+const triesOf = ({ details }) => Number(details?.tries ?? 0);
 
 // The values of a sentence: the names and texts that the app chose are set apart.
 function valuesOf({ purpose, details = {} }) {
@@ -50,14 +54,26 @@ function valuesOf({ purpose, details = {} }) {
 
 function deedOf(entry) {
   const key = "log.did." + entry.method;
-  return speakable(key) ? rich(key, valuesOf(entry)) : rich("log.other", { method: theirs(entry.method) });
+  const exact = key + "." + entry.details?.kind;
+  const n = triesOf(entry);
+  return [
+    ...(speakable(key) ? rich(speakable(exact) ? exact : key, valuesOf(entry)) : rich("log.other", { method: theirs(entry.method) })),
+    ...(n > 0 ? [" ", say("log.after", { n })] : []),
+  ];
 }
 
 function refusalOf(entry) {
   const wanted = "log.wanted." + entry.method;
   const sentence = speakable(wanted) ? rich(wanted, valuesOf(entry)) : rich("log.wantedOther", { method: theirs(entry.method) });
-  const why = speakable("log.outcome." + entry.outcome) ? say("log.outcome." + entry.outcome) : say("log.failed", { code: printable(entry.outcome, 40) });
+  const about = entry.kid ? [" ", ...rich("log.about", { key: keyOf(entry) })] : [];
   const n = Number(entry.details?.count ?? 1);
   const times = n > 1 ? " " + say("log.times", { n }) : "";
-  return element("p", {}, element("span", { className: "badge" }, say("log.refused")), " ", ...sentence, " ", why, times);
+  return element("p", {}, element("span", { className: "badge" }, say("log.refused")), " ", ...sentence, ...about, " ", whyNot(entry), times);
+}
+
+function whyNot(entry) {
+  const { outcome } = entry;
+  const n = triesOf(entry);
+  if (outcome === "denied" && n > 0) return say("log.tried", { n });
+  return speakable("log.outcome." + outcome) ? say("log.outcome." + outcome) : say("log.failed", { code: printable(outcome, 40) });
 }

@@ -82,11 +82,15 @@ class Confirmation {
   }
 }
 
-// Actions that take something away.
-const DANGEROUS = ["keys.revoke", "slots.remove", "vault.destroy"];
+// Actions that take something away, or all protection.
+const DANGEROUS = ["keys.revoke", "slots.remove", "slots.add.device", "vault.destroy"];
+
+// The action as the words have it: a way in that does not ask is an action of its own.
+const deedIn = ({ action, slot }) => (action === "slots.add" && slot?.kind === "device" ? "slots.add.device" : action);
 
 function drawConfirm(stage, request) {
-  const { action, app, problem } = request;
+  const { app, problem } = request;
+  const action = deedIn(request);
   const lead = paragraph("confirm.asks." + action, { kind: say("ways.kind." + (request.slot?.kind ?? "passphrase")) });
   const confirmation = new Confirmation(stage, request);
   const cancel = stage.cancelButton();
@@ -101,7 +105,9 @@ function drawConfirm(stage, request) {
 }
 
 // The fields and buttons that prove that the user is there.
-function proofOf(stage, { action, proof }, confirmation) {
+function proofOf(stage, request, confirmation) {
+  const { proof } = request;
+  const action = deedIn(request);
   const look = DANGEROUS.includes(action) ? "danger" : "main";
   const go = "confirm.go." + action;
   if (!proof.passphrase && !proof.passkeys) {
@@ -151,7 +157,10 @@ function reasonOf({ reason }) {
 }
 
 // What the action means for the user.
-function meaningOf({ action, vault, enabled }) {
+function meaningOf(request) {
+  const { vault, enabled } = request;
+  const action = deedIn(request);
+  if (action === "slots.add.device") return [warning("confirm.means.slots.add.device")];
   if (action !== "vault.destroy") return [paragraph((enabled ? "confirm.renews." : "confirm.means.") + action)];
   const condition = conditionOf(vault);
   const gone = vault.reason === "marker-without-vault"; // there are no keys to delete
@@ -173,22 +182,34 @@ function conditionOf({ state, reason }) {
 }
 
 function drawRestore(stage, request) {
-  const { app, from, keys: n, createdAt, problem } = request;
+  const { from, keys: n, createdAt, lock, persistence, problem } = request;
   const confirmation = new Confirmation(stage, request);
   const cancel = stage.cancelButton();
   const go = confirmation.button("confirm", "restore.go", "main", () => true, () => stage.answer({ choice: "confirm", ...confirmation.typed }));
-  const foreign = from.origin !== app.origin || from.account !== app.account;
+  const warnings = warningsOf(request);
   stage.draw(
     say("restore.title"),
     [
       paragraph("restore.lead"),
       facts(["fact.saved", moment(createdAt)], ["fact.keys", say("fact.count", { n })], ["fact.epoch", String(request.epoch)],
-        ["restore.from", from.origin], ["fact.account", from.account || say("fact.nameless")]),
-      ...(foreign ? [element("p", { className: "problem" }, ...rich("restore.foreign", { app: theirs(app.origin, 300), account: theirs(app.account || say("fact.nameless")) }))] : []),
+        ["restore.from", from.origin], ["fact.account", from.account || say("fact.nameless")],
+        ["restore.lock", say("restore.lock." + lock)], ["restore.place", say("restore.place." + persistence)]),
       paragraph("restore.means"),
+      ...warnings,
+      ...(request.word && warnings.length > 0 ? [paragraph("restore.word")] : []),
     ],
     ...confirmation.nodes, buttons(cancel, go),
   );
   stage.begin(cancel);
   if (problem) stage.problem(problemText(problem), confirmation.word);
+}
+
+// What somebody who brings a vault back may not expect. Each of these can be why a word is asked for.
+function warningsOf({ app, from, lock, persistence }) {
+  const foreign = from.origin !== app.origin || from.account !== app.account;
+  return [
+    ...(foreign ? [warning("restore.foreign", { app: theirs(app.origin, 300), account: theirs(app.account || say("fact.nameless")) })] : []),
+    ...(lock === "none" ? [warning("restore.open")] : []),
+    ...(persistence === "session" ? [warning("restore.brief")] : []),
+  ];
 }

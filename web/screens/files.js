@@ -4,7 +4,7 @@ const MIB = 1 << 20;
 const DOWNLOAD_MS = 30_000; // how long a browser may take to begin a download
 
 // No page learns whether the browser saved a file, so the user says so.
-function drawSaveFile(stage, { what, name, createdAt, keys: n }, file) {
+function drawSaveFile(stage, { what, name, createdAt, keys: n, damaged = 0 }, file) {
   const url = URL.createObjectURL(new Blob([file], { type: "application/octet-stream" }));
   stage.atEnd(() => setTimeout(() => URL.revokeObjectURL(url), DOWNLOAD_MS));
   const download = () => {
@@ -23,7 +23,9 @@ function drawSaveFile(stage, { what, name, createdAt, keys: n }, file) {
     [
       paragraph("file.lead." + what),
       facts(["fact.file", name], ["fact.saved", moment(createdAt)], ["fact.keys", what === "backup" ? say("fact.count", { n }) : undefined]),
+      ...(damaged > 0 ? [warning("file.damaged", { n: damaged })] : []),
       quiet("file.where"),
+      quiet("file.missing"),
     ],
     buttons(stage.cancelButton(), save),
   );

@@ -1,6 +1,6 @@
 // The ways in, to look at and to change.
 
-function drawMethods(stage, { app, slots, lock, recovery, recoveryAt, problem }) {
+function drawMethods(stage, { app, slots, lock, recovery, recoveryAt }) {
   const close = { choice: "close" };
   const add = (kind) => button("add-" + kind, "ways.add." + kind, () => stage.answer({ choice: "add", text: kind }));
   const closing = button("close", "common.close", () => stage.answer(close), "main");
@@ -18,7 +18,6 @@ function drawMethods(stage, { app, slots, lock, recovery, recoveryAt, problem })
   );
   stage.begin();
   stage.escape(() => stage.answer(close));
-  if (problem) stage.problem(problemText(problem));
 }
 
 // The buttons of several ways have the same words, so each is described by its way.

@@ -18,6 +18,11 @@ function quiet(key, values) {
   return element("p", { className: "quiet" }, ...rich(key, values));
 }
 
+// What must not be missed.
+function warning(key, values) {
+  return element("p", { className: "problem" }, ...rich(key, values));
+}
+
 // Words of the app or of the user: apart from ours, whatever direction they are written in.
 function theirs(text, limit = 100) {
   return element("bdi", {}, printable(text, limit));

@@ -56,7 +56,7 @@ function drawPhrase(stage, { app, for: purpose, problem }) {
   enterPresses(phrase.input, next);
   stage.secret(phrase.input);
   show();
-  stage.draw(say("phrase.title." + purpose), [paragraph("phrase.lead." + purpose), facts(...appFacts(app))], phrase.node, buttons(stage.cancelButton(), next));
+  stage.draw(say("phrase.title." + purpose), [paragraph("phrase.lead." + purpose), facts(...appFacts(app)), element("p", { className: "note" }, say("phrase.only"))], phrase.node, buttons(stage.cancelButton(), next));
   stage.begin(phrase.input);
   if (problem) stage.problem(problemText(problem), phrase.input);
 }

@@ -43,6 +43,7 @@ function answerNew(stage, { minChars, maxBytes }, first, again) {
 
 // Some authenticators yield the PRF's output only when they are used. That takes
 // one more click, because browsers ask for one before each of their own dialogs.
+// The worker gets all that the use answered, and verifies that, too.
 function drawNewPasskey(stage, request) {
   const { app, for: purpose, challenge, salt, problem } = request;
   const task = new PasskeyTask(stage);
@@ -51,7 +52,7 @@ function drawNewPasskey(stage, request) {
   const finish = (created) => {
     const use = button("finish", "passkey.finish", () => {
       const credentials = [{ id: created.id, salt }];
-      task.run((signal) => usePasskey(credentials, challenge, signal), ({ prf }) => answer({ ...created, prf }));
+      task.run((signal) => usePasskey(credentials, challenge, signal), (used) => answer({ ...created, used }));
     }, "main");
     create.replaceWith(use);
     use.focus();

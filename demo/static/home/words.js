@@ -52,10 +52,17 @@ export const ownLabel = ({ kind, label }) => (label && label.toLowerCase() !== k
 
 const way = ({ details = {} }) => `${kinds[details.kind] ?? "a way in"}${ownLabel(details) ? `, ${ownLabel(details)}` : ""}`;
 
+const opened = (entry) => (entry.details?.kind === "recovery" || !entry.details?.kind ? "the recovery phrase" : way(entry));
+
+/** How many wrong secrets were tried, if the entry tells. */
+const triesOf = ({ details }) => Number(details?.tries ?? 0);
+
+const after = (entry) => (triesOf(entry) > 0 ? `, after ${many(triesOf(entry), "wrong try", "wrong tries")}` : "");
+
 // What was done, by method. name is that of the key.
 const did = {
   "vault.create": () => "The vault was set up.",
-  "vault.unlock": (entry) => `The vault was opened with ${entry.details?.kind ? way(entry) : "the recovery phrase"}.`,
+  "vault.unlock": (entry) => `The vault was opened with ${opened(entry)}${after(entry)}.`,
   "vault.lock": ({ details }) => (details?.why === "idle" ? "The vault locked itself: nobody used it." : "The vault was locked."),
   "slots.add": (entry) => `A way in was added: ${way(entry)}.`,
   "slots.remove": (entry) => `A way in was removed: ${way(entry)}.`,
@@ -87,11 +94,18 @@ const because = {
   quota_exceeded: "It was more than the vault allows.", conflict: "Something else changed at the same time.", unsupported: "This browser or vault cannot do it.",
 };
 
+function whyNot(entry) {
+  const tries = triesOf(entry);
+  if (entry.outcome === "denied" && tries > 0) return `Wrong secrets were tried: ${tries === 1 ? "once" : `${tries} times`}.`;
+  return because[entry.outcome] ?? `It failed (${entry.outcome}).`;
+}
+
 /** One entry of the log as a sentence. @param {string} name of its key */
 export function sentenceOf(entry, name) {
   if (entry.outcome !== "ok") {
     const times = Number(entry.details?.count ?? 1);
-    return `The app asked to ${wanted[entry.method] ?? `call ${entry.method}`}. ${because[entry.outcome] ?? `It failed (${entry.outcome}).`}${times > 1 ? ` ${times} times.` : ""}`;
+    const about = entry.kid ? ` It was about ${name.replace(/^A key/, "a key")}.` : "";
+    return `The app asked to ${wanted[entry.method] ?? `call ${entry.method}`}.${about} ${whyNot(entry)}${times > 1 ? ` ${times} times.` : ""}`;
   }
   return did[entry.method]?.(entry, name) ?? `${entry.method} was done.`;
 }
