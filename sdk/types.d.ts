@@ -141,7 +141,7 @@ export interface CreateVaultParams {
 /** AddSlotParams are the parameters of slots.add. There is at most one passphrase, and at most one device slot, with which the vault opens without asking. */
 export interface AddSlotParams {
   kind: "device" | "passphrase" | "passkey";
-  /** suggested; the user may choose another one (chars=64) */
+  /** of a passkey it is a suggestion, which the user may change (chars=64) */
   label?: string;
 }
 
@@ -171,7 +171,7 @@ export interface RestoreParams {
   /** default device */
   persistence?: "device" | "session";
   lock: "none" | "passphrase" | "passkey";
-  /** (min=60, max=86400) */
+  /** as in vault.create (min=60, max=86400) */
   idleSeconds?: number;
   /** the newest that the app knows of the vault that was here; a file of another vault, or of an earlier epoch, is refused */
   seen?: Lineage;
@@ -227,7 +227,7 @@ export interface Key {
   reason?: string;
 }
 
-/** KeyResult is the result of keys.create and keys.get. */
+/** KeyResult is the result of keys.create, keys.get and keys.revoke. */
 export interface KeyResult {
   key: Key;
 }
