@@ -33,7 +33,7 @@ export const samples = {
   "unlock again": { kind: "unlock", app, proof: { passphrase: true }, phrase: false, problem: { code: "wrong-passphrase" } },
   "unlock by passkey": { kind: "unlock", app, proof: { passphrase: false, passkeys, challenge: bytes(1) }, phrase: true },
   "new passphrase": { kind: "new-passphrase", app, for: "vault", suggestion: SUGGESTION, minChars: 12, maxBytes: 1024 },
-  "forgotten passphrase": { kind: "new-passphrase", app, for: "forgot", suggestion: SUGGESTION, minChars: 12, maxBytes: 1024, problem: { code: "same" } },
+  "forgotten passphrase": { kind: "new-passphrase", app, for: "forgot", suggestion: SUGGESTION, minChars: 12, maxBytes: 1024, problem: { code: "odd" } },
   "new passkey": { kind: "new-passkey", app, for: "vault", label: "Passkey of 27 November", challenge: bytes(1), user: bytes(4), salt: bytes(3), known: [bytes(2)] },
   "another passkey": { kind: "new-passkey", app, for: "slot", label: "Passkey", challenge: bytes(1), user: bytes(4), salt: bytes(3), known: [], problem: { code: "passkey-no-prf" } },
   "show phrase": { kind: "show-phrase", words: WORDS },
