@@ -8,7 +8,7 @@ export const locks = {
   none: "Opens by itself in this browser: whoever uses this profile can use the keys.",
 };
 
-export const kinds = { passphrase: "a passphrase", passkey: "a passkey", device: "this device, without asking" };
+export const kinds = { passphrase: "a passphrase", passkey: "a passkey", device: "this device, without asking", recovery: "the recovery phrase" };
 
 export const uses = {
   signing: "Signs tokens and messages",
@@ -55,7 +55,7 @@ const way = ({ details = {} }) => `${kinds[details.kind] ?? "a way in"}${ownLabe
 // What was done, by method. name is that of the key.
 const did = {
   "vault.create": () => "The vault was set up.",
-  "vault.unlock": (entry) => `The vault was opened with ${entry.details?.kind ? way(entry) : "the recovery phrase"}.`,
+  "vault.unlock": (entry) => `The vault was opened with ${way(entry)}.`,
   "vault.lock": ({ details }) => (details?.why === "idle" ? "The vault locked itself: nobody used it." : "The vault was locked."),
   "slots.add": (entry) => `A way in was added: ${way(entry)}.`,
   "slots.remove": (entry) => `A way in was removed: ${way(entry)}.`,
