@@ -192,8 +192,8 @@ type Saved struct {
 type RestoreParams struct {
 	Persistence string  `json:"persistence,omitzero" check:"enum=device|session"` // default device
 	Lock        string  `json:"lock" check:"required,enum=none|passphrase|passkey"`
-	IdleSeconds int64   `json:"idleSeconds,omitzero" check:"min=60,max=86400"`
-	Seen        Lineage `json:"seen,omitzero"` // the newest that the app knows of the vault that was here; a file of another vault, or of an earlier epoch, is refused
+	IdleSeconds int64   `json:"idleSeconds,omitzero" check:"min=60,max=86400"` // as in vault.create
+	Seen        Lineage `json:"seen,omitzero"`                                 // the newest that the app knows of the vault that was here; a file of another vault, or of an earlier epoch, is refused
 }
 
 // Counts are how many of each thing a vault holds.
@@ -255,7 +255,7 @@ type JWK struct {
 	Y   string `json:"y,omitzero"` // P-256 only
 }
 
-// KeyResult is the result of keys.create and keys.get.
+// KeyResult is the result of keys.create, keys.get and keys.revoke.
 type KeyResult struct {
 	Key Key `json:"key"`
 }

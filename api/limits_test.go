@@ -29,6 +29,12 @@ func TestTagsHoldTheLimits(t *testing.T) {
 		{api.AgreeParams{}, "Context", "max", api.MaxContext},
 		{api.SignChallengeParams{}, "Data", "max", api.MaxData},
 		{api.VerifyChallengeParams{}, "Data", "max", api.MaxData},
+		{api.CreateVaultParams{}, "IdleSeconds", "min", api.MinIdle},
+		{api.CreateVaultParams{}, "IdleSeconds", "max", api.MaxIdle},
+		{api.RestoreParams{}, "IdleSeconds", "min", api.MinIdle},
+		{api.RestoreParams{}, "IdleSeconds", "max", api.MaxIdle},
+		{api.AddSlotParams{}, "Label", "chars", api.MaxLabel},
+		{api.RevokeParams{}, "Reason", "chars", api.MaxReason},
 	} {
 		params := reflect.TypeOf(test.params)
 		field, _ := params.FieldByName(test.field)

@@ -28,7 +28,7 @@ import (
 const machineTime = 30 * time.Second
 
 // dialogTime is the same for what is done between two screens of a dialog, where a
-// whole vault may be wrapped anew while the user sees how far it is.
+// whole vault may be wrapped anew while the user sees that something is being done.
 const dialogTime = 3 * time.Minute
 
 // Causes of an ended call.
@@ -174,7 +174,7 @@ type call struct {
 	ctx   context.Context // of what machines do now
 	id    int64
 	row   *Row
-	vault *vault.Vault // if the row's Auth is Session
+	vault *vault.Vault // if the row's Auth is Session, or a handler has opened it
 
 	whole  context.Context // of the call as a whole
 	bounds func()          // ends ctx

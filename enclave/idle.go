@@ -144,7 +144,7 @@ func (e *Enclave) lockVault(ctx context.Context, why string) error {
 	return err
 }
 
-// opened says that the vault is unlocked now, and begins to watch it.
+// opened begins to watch the vault, if it is one to watch, after it was opened or its ways in changed.
 func (e *Enclave) opened(ctx context.Context) {
 	if v, err := e.vaults.Current(ctx); err == nil && v.Lock() != vault.LockNone {
 		e.idle.start(e.cfg.Now(), v.Idle())

@@ -83,8 +83,8 @@ func (r *refusals) flush(wait time.Duration) {
 // no time for it: see docs/threat-model.md.
 func (r *refusals) last() { r.write(context.Background(), refusalsLast) }
 
-// write writes the counts. Without an unlocked vault there is no log to write to,
-// and they are dropped.
+// write writes the counts, also while the vault is locked. Without a vault there is no
+// log to write to, and they are dropped.
 func (r *refusals) write(ctx context.Context, most time.Duration) {
 	r.mu.Lock()
 	counts := r.counts

@@ -51,8 +51,8 @@ type App struct {
 // Problem says why a screen is shown again. The frame has a sentence for each.
 type Problem struct {
 	Code   string `json:"code"`
-	Number int    `json:"number,omitzero"` // of a word, from 1; of a version; of tries
-	Text   string `json:"text,omitzero"`   // what the user typed, or what was found in a file; bounded
+	Number int    `json:"number,omitzero"` // what the code says
+	Text   string `json:"text,omitzero"`   // a word that the user typed
 }
 
 // Codes of problems.
@@ -60,7 +60,7 @@ const (
 	WrongPassphrase = "wrong-passphrase"
 	WrongPasskey    = "wrong-passkey"   // it did not answer as the one that was registered
 	PasskeyWithout  = "passkey-no-prf"  // made, but cannot encrypt: nothing was kept of it
-	PasskeyKnown    = "passkey-known"   // registered already
+	PasskeyKnown    = "passkey-known"   // registered already; the frame says so by itself
 	ShortPassphrase = "short"           // Number: characters wanted at least
 	LongPassphrase  = "long"            // Number: bytes allowed at most
 	OddPassphrase   = "odd"             // characters that have no fixed meaning (unassigned, control, surrogates)
@@ -185,7 +185,6 @@ const (
 	ForRestore = "restore" // a vault that comes back
 	ForUnlock  = "unlock"  // of Phrase: open the vault here
 	ForCheck   = "check"   // of Phrase: see whether the user still has it
-	ForEnable  = "enable"  // of ShowPhrase
 )
 
 // NewPassphrase asks for a passphrase, twice. Choices: ChoicePassphrase, and

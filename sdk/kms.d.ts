@@ -139,8 +139,9 @@ type Named = {
  * - What needs an open vault: `locked`, until `vault.unlock`; `not_found` if there is none, or it is lost.
  * - What opens a dialog (vault.create with a lock, vault.unlock, vault.destroy, slots.*, recovery.*, backup.*, keys.rotate,
  *   keys.revoke, audit.show): `cancelled` if the user said no or your signal fired, `expired` after ten minutes, `denied` if
- *   another dialog is open or the user was asked too often. Nothing was done then.
- * - `backup.restore`: `exists` if there is a vault, locked or not; it takes the place of a lost one. Unless you give
+ *   another dialog is open or the user was asked too often. Nothing was done then, unless your signal fired after the
+ *   user's yes: what is being written is not called back.
+ * - `backup.restore`: `exists` if there is a vault, locked or not; it takes the place of one whose storage was emptied. Unless you give
  *   `seen`, the SDK gives what it saw last of the vault that was here, and the enclave takes no older file.
  * - `backup.save`, `recovery.check`: `not_found` without a recovery phrase.
  * - `vault.lock`: `unsupported` if the vault has no lock.

@@ -105,8 +105,8 @@ export interface Counts {
 export interface Lineage {
   /** 16 random bytes, base64url; the same in a restored vault (max=22) */
   vault: string;
-  /** grows when a key is rotated or revoked, or the vault key changes; 0 while locked */
-  epoch: number;
+  /** from 1; grows when a key is rotated or revoked, or the vault key changes; absent while locked */
+  epoch?: number;
 }
 
 /** Status is the result of vault.status and of what changes a vault as a whole. */
@@ -141,7 +141,7 @@ export interface CreateVaultParams {
 /** AddSlotParams are the parameters of slots.add. There is at most one passphrase, and at most one device slot, with which the vault opens without asking. */
 export interface AddSlotParams {
   kind: "device" | "passphrase" | "passkey";
-  /** suggested; the user may choose another one (chars=64) */
+  /** of a passkey, suggested: the user may choose another one. The others are named by their kind (chars=64) */
   label?: string;
 }
 
@@ -163,6 +163,8 @@ export interface Saved {
   createdAt: number;
   epoch: number;
   keys: number;
+  /** keys that are not in it: what is stored of them is not what was written */
+  damaged?: number;
   bytes: number;
 }
 
@@ -171,7 +173,7 @@ export interface RestoreParams {
   /** default device */
   persistence?: "device" | "session";
   lock: "none" | "passphrase" | "passkey";
-  /** (min=60, max=86400) */
+  /** as in vault.create (min=60, max=86400) */
   idleSeconds?: number;
   /** the newest that the app knows of the vault that was here; a file of another vault, or of an earlier epoch, is refused */
   seen?: Lineage;
@@ -227,7 +229,7 @@ export interface Key {
   reason?: string;
 }
 
-/** KeyResult is the result of keys.create and keys.get. */
+/** KeyResult is the result of keys.create, keys.get and keys.revoke. */
 export interface KeyResult {
   key: Key;
 }

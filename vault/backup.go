@@ -28,11 +28,11 @@ const (
 
 // contents is the sealed body, as JSON.
 type contents struct {
-	Origin   string      `json:"origin"`  // of the app that the vault was made for
-	Account  string      `json:"account"` //
-	Keys     []backupKey `json:"keys"`    // in order of kid
-	Log      logHead     `json:"log"`     // of the vault when it was saved; the log itself stays behind
-	Verifier string      `json:"verifier"`
+	Origin   string      `json:"origin"`   // of the app that the vault was made for
+	Account  string      `json:"account"`  //
+	Keys     []backupKey `json:"keys"`     // in order of kid
+	Log      logHead     `json:"log"`      // of the vault when it was saved; the log itself stays behind
+	Verifier string      `json:"verifier"` // of that log's checkpoints; nothing here reads it
 }
 
 type backupKey struct {

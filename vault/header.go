@@ -75,7 +75,7 @@ type sealed struct {
 }
 
 // ledgerKey is wrapped twice: it works while the vault is locked (Device), and
-// it travels with the vault (Vault).
+// it can travel with the vault (Vault). Nothing reads the latter yet.
 type ledgerKey struct {
 	Device []byte `json:"device"`
 	Vault  []byte `json:"vault"`

@@ -21,10 +21,13 @@ import (
 //	recovery    ikm = HKDF-SHA-256(BIP-39 seed,                no salt,      infoRecovery)
 //
 //	private key = DeriveKeyPair(ikm)                                    MLKEM768-X25519
-//	KEK         = Export("kms-enclave/kek/v1", 32) of base mode with info = label(aad, instance)
+//	exported    = Export(exportKEK, 32) of base mode with info = label(aadVault, instance)
+//	KEK         = HKDF-SHA-256(exported, no salt, infoKEK), 32 bytes
 //
-// The private key and the KEK pass through the memory of the WebAssembly module,
-// as the passphrase does. The vault key does not.
+// In a backup file, info is label(aadBackup, lineage) instead: see backup.go.
+//
+// The private key and what HPKE exports pass through the memory of the WebAssembly
+// module, as the passphrase does. The vault key does not.
 const (
 	infoPassphrase = "kms-enclave/slot/passphrase/v1"
 	infoPasskey    = "kms-enclave/slot/passkey/v1"

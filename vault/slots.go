@@ -58,7 +58,7 @@ type NewSlot struct {
 	secret []byte // nil for a device slot
 }
 
-// maker of slots: what every new one needs.
+// newSlot returns what every new slot has, whatever its kind.
 func (cfg *Config) newSlot(kind, label string) (NewSlot, error) {
 	id, err := cfg.random(16)
 	return NewSlot{slot: slot{ID: encodeID(id), Kind: kind, Label: label, CreatedAt: cfg.Now().Unix()}}, err
@@ -94,7 +94,7 @@ func (cfg *Config) PasskeySlot(label string, key Passkey, salt, prf []byte) (New
 	return n, err
 }
 
-// recipientFor derives the public half of a slot's key pair.
+// recipientFor sets the public half of a slot's key pair. A device slot has none.
 func (n *NewSlot) recipientFor(share Share) error {
 	if n.slot.Kind == KindDevice {
 		return nil

@@ -7,25 +7,13 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { begin, result } from "../lib/call.mjs";
 import { closeDone, learnPhrase, newPassphrase, prove } from "../lib/dialog.mjs";
 import { chosenEngines } from "../lib/engines.mjs";
 import { Bench, Site } from "../lib/harness.mjs";
 import { eventually } from "../lib/process.mjs";
 
 const PASSPHRASE = "gr\u00fcne Vögel singen laut";
-
-// The app's side: a call, whose end settles in window.outcome.
-const begin = (page, method, params = {}) => page.evaluate((method, params) => {
-  window.outcome = undefined;
-  kms.call(method, params).then((result) => (window.outcome = { result }), ({ code, message }) => (window.outcome = { code, message }));
-}, method, params);
-const ended = (page) => eventually("the call's end", () => page.evaluate(() => window.outcome), { timeoutMs: 60_000 });
-
-async function result(page) {
-  const { result, code, message } = await ended(page);
-  assert.ok(result, `${code}: ${message}`);
-  return result;
-}
 
 const frameOf = (page, site) => page.frame(new URL(site.release.url).origin);
 

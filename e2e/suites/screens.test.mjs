@@ -212,7 +212,7 @@ for (const engine of chosenEngines()) {
       await frame.type("#passphrase", "short");
       await frame.type("#repeat", "short");
       await press(frame, "#next");
-      assert.match(await problem(), /at least 12/);
+      assert.match(await problem(), /at least 10/);
       await frame.type("#passphrase", PASSPHRASE);
       await frame.type("#repeat", `${PASSPHRASE}s`);
       await press(frame, "#next");
@@ -311,7 +311,7 @@ for (const engine of chosenEngines()) {
 
     it("wants the word, and the passphrase with it", async () => {
       await begin();
-      const id = await show(frame, { ...samples["destroy locked"], waitMs: 600 });
+      const id = await show(frame, { ...samples["revoke"], waitMs: 600 });
       await frame.type("#word", "delete");
       await frame.type("#passphrase", PASSPHRASE);
       await frame.press("Enter");

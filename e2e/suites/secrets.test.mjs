@@ -4,17 +4,13 @@
 
 import assert from "node:assert/strict";
 import { it } from "node:test";
+import { begin, ended } from "../lib/call.mjs";
 import { newPassphrase, prove } from "../lib/dialog.mjs";
 import { eachEngine } from "../lib/harness.mjs";
 import { eventually } from "../lib/process.mjs";
 
 const PASSPHRASE = "seven slow brown foxes";
 
-const begin = (page, method, params = {}) => page.evaluate((method, params) => {
-  window.outcome = undefined;
-  kms.call(method, params).then((result) => (window.outcome = { result }), ({ code }) => (window.outcome = { code }));
-}, method, params);
-const ended = (page) => eventually("the call's end", () => page.evaluate(() => window.outcome), { timeoutMs: 30_000 });
 const state = (page) => page.evaluate(async () => (await kms.vault.status()).state);
 
 /** A page with a vault that has a passphrase, and a field of the app's own. */

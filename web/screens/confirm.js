@@ -39,7 +39,7 @@ class Confirmation {
     this.nodes.push(this.#progress, this.#clock);
   }
 
-  // A button that confirms with what answer() returns, or by what act() starts.
+  // A button that confirms by what act() does, once the gate is open, the word is typed and ready() is true.
   button(id, key, look, ready, act) {
     const node = button(id, key, () => this.#may(ready) && act(), look);
     node.disabled = true;

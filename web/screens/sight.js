@@ -49,8 +49,8 @@ const LOST_MS = 3000; // out of sight for longer, and the wait begins anew
 const SETTLE_MS = 500; // in sight for shorter, and nothing can be confirmed: a click may have been meant for what was here before
 const HIDDEN_MS = 1000; // out of sight for longer, and the user is told why nothing can be confirmed
 
-// When a screen may be confirmed: it has been in sight for a moment, the time to
-// think is over, and the word is typed.
+// When a screen may be confirmed: it has been in sight for a moment, and the time to
+// think is over.
 class Gate {
   #sight;
   #waitMs;

@@ -82,7 +82,7 @@ function backupOf({ log, status }) {
   if (!last) return { fresh: false, text: log.complete ? "None was saved yet. If this browser's storage goes, the keys are gone." : "None was saved lately." };
   const later = log.entries.filter(({ seq, method, outcome }) => seq > last.seq && outcome === "ok" && /^(keys\.|recovery\.enable|slots\.(add|remove|change))/.test(method));
   const keys = later.filter(({ method }) => method.startsWith("keys.")).length;
-  if (later.length === 0) return { fresh: true, text: ["The newest one is from ", when(last), " and has everything."].join("") };
+  if (later.length === 0) return { fresh: true, text: `The newest one is from ${when(last)} and has everything.` };
   return {
     fresh: false,
     text: keys > 0

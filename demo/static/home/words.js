@@ -8,7 +8,7 @@ export const locks = {
   none: "Opens by itself in this browser: whoever uses this profile can use the keys.",
 };
 
-export const kinds = { passphrase: "a passphrase", passkey: "a passkey", device: "this device, without asking" };
+export const kinds = { passphrase: "a passphrase", passkey: "a passkey", device: "this device, without asking", recovery: "the recovery phrase" };
 
 export const uses = {
   signing: "Signs tokens and messages",
