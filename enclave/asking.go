@@ -102,29 +102,32 @@ func (c *call) prove(request prompt.Confirm) (*vault.Way, error) {
 		if problem == nil {
 			return way, err
 		}
-		if err := c.wrong(); err != nil {
+		if err := c.wrong(problem); err != nil {
 			return nil, err
 		}
 		request.Problem = problem
 	}
 }
 
-// Whoever guesses waits, from the fifth wrong secret in a dialog on: a second, and
-// twice as long after each further one, up to half a minute.
+// Whoever guesses waits, from the tenth wrong passphrase in a dialog on: a second, and
+// twice as long after each further one, up to half a minute. The log is told of every few.
 const (
-	freeTries = 5
+	freeTries = 10
 	mostPause = 30 * time.Second
+	tellEvery = 5
 )
 
 // wrong counts a wrong secret. A few at once are a leaf of the log, and so are those
-// that are left when the dialog ends.
-func (c *call) wrong() error {
-	c.tries++
+// that are left when the dialog ends. A passkey cannot be guessed, and needs no pause.
+func (c *call) wrong(problem *prompt.Problem) error {
 	c.untold++
-	if c.untold == freeTries {
+	if c.untold == tellEvery {
 		c.tellTries()
 	}
-	if c.tries < freeTries {
+	if problem.Code != prompt.WrongPassphrase {
+		return nil
+	}
+	if c.tries++; c.tries < freeTries {
 		return nil
 	}
 	pause := time.NewTimer(min(time.Second<<min(c.tries-freeTries, 10), mostPause))
@@ -359,7 +362,7 @@ func (c *call) askPhrase(what string, accept func(*vault.Phrase) (*prompt.Proble
 		}
 		words, err := bip39.Parse(answer.Text)
 		if err != nil {
-			screen.Problem = phraseProblem(err)
+			screen.Problem = phraseProblem(err, answer.Text)
 			continue
 		}
 		c.progress("checking")
@@ -373,12 +376,15 @@ func (c *call) askPhrase(what string, accept func(*vault.Phrase) (*prompt.Proble
 	}
 }
 
-func phraseProblem(err error) *prompt.Problem {
+func phraseProblem(err error, text string) *prompt.Problem {
 	if e, ok := errors.AsType[*bip39.WordError](err); ok {
 		return &prompt.Problem{Code: prompt.WordUnknown, Number: e.Number, Text: e.Word}
 	}
 	if e, ok := errors.AsType[*bip39.CountError](err); ok {
 		return &prompt.Problem{Code: prompt.WordCount, Number: e.Count}
+	}
+	if errors.Is(err, bip39.ErrLong) {
+		return &prompt.Problem{Code: prompt.WordCount, Number: len(strings.Fields(text))}
 	}
 	return &prompt.Problem{Code: prompt.PhraseChecksum}
 }

@@ -180,8 +180,8 @@ type call struct {
 	bounds func()          // ends ctx
 	dialog prompt.Dialog   // nil until the user is asked
 	way    *vault.Way      // with which the user has proved to be there, if the vault has a lock or a device slot
-	tries  int             // wrong secrets, in this dialog
-	untold int             // of them, not in the log yet
+	tries  int             // wrong passphrases, in this dialog
+	untold int             // wrong secrets that are not in the log yet
 	anchor []byte          // of the vault that the user was asked about
 }
 

@@ -79,7 +79,7 @@ func toError(err error) *api.Error {
 		return e
 	}
 	if e, ok := errors.AsType[*ledger.IntegrityError](err); ok {
-		return errorf(api.Integrity, "%s; nothing was touched. Other keys may still work; restore a backup or destroy the vault", e.Error())
+		return errorf(api.Integrity, "%s; nothing was touched. Other keys may still work; a backup can be restored once the vault is destroyed", e.Error())
 	}
 	if e, ok := errors.AsType[*vault.LostError](err); ok {
 		return lostError(e)
@@ -100,11 +100,11 @@ func withMember(e *api.Error) *api.Error {
 }
 
 func lostError(lost *vault.LostError) *api.Error {
-	message := "the vault is lost: the app remembers one, but the enclave's storage is empty"
+	message := "the vault is lost: the app remembers one, but the enclave's storage is empty; backup.restore brings it back from a file, or vault.destroy clears what is left"
 	if lost.Reason == vault.LostShare {
-		message = "the vault is lost: the share that opens it is missing in the app"
+		message = "the vault is lost: the share that opens it is missing in the app; with the share it opens. vault.destroy deletes it, then backup.restore can bring it back from a file"
 	}
-	e := errorf(api.NotFound, "%s; backup.restore brings it back from a file, or vault.destroy clears what is left", message)
+	e := errorf(api.NotFound, "%s", message)
 	e.Details = map[string]string{"state": vault.Lost, "reason": lost.Reason}
 	return e
 }

@@ -144,11 +144,11 @@ func (e *Enclave) lockVault(ctx context.Context, why string) error {
 	return err
 }
 
-// opened begins to watch the vault, if it is one to watch, after it was opened or its ways in changed.
-func (e *Enclave) opened(ctx context.Context) {
-	if v, err := e.vaults.Current(ctx); err == nil && v.Lock() != vault.LockNone {
-		e.idle.start(e.cfg.Now(), v.Idle())
-	} else {
+// watch begins to watch the vault, after it was opened or its ways in changed.
+func (e *Enclave) watch(lock string, idle time.Duration) {
+	if lock == vault.LockNone {
 		e.idle.stop()
+		return
 	}
+	e.idle.start(e.cfg.Now(), idle)
 }

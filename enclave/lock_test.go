@@ -113,12 +113,14 @@ func TestLockWhileAsked(t *testing.T) {
 		c := create(t, o, 60)
 		var key api.KeyResult
 		c.Must("keys.create", map[string]any{"purpose": "signing"}, &key)
-		o.User.Meanwhile(func() { time.Sleep(5 * time.Minute) })
+		o.User.Meanwhile(func() { c.Must("vault.lock", nil, nil) })
 		f := c.Try("keys.revoke", map[string]any{"kid": key.Key.KID}, nil)
 		if f == nil || f.Code != api.Interrupted && f.Code != api.Locked {
 			t.Errorf("revoked under a locked vault: %v", f)
 		}
-		state(t, c, "locked")
+		if s := c.Status(); s.State != "locked" {
+			t.Errorf("the vault is %s", s.State)
+		}
 		c.Must("vault.unlock", nil, nil)
 		c.Must("keys.get", map[string]any{"kid": key.Key.KID}, &key)
 		if key.Key.State != "active" {

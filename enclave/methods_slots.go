@@ -13,18 +13,15 @@ import (
 // with the vault as it is then.
 func (c *call) change(change vault.Change, method string, details map[string]string) error {
 	c.progress("rewrapping")
-	err := c.vaults.Change(c.ctx, c.vault, change, audit.Entry{
+	v, err := c.vaults.Change(c.ctx, c.vault, change, audit.Entry{
 		Method: method, Origin: c.cfg.Origin, Outcome: "ok", Details: details,
 	})
 	if err != nil {
 		return err
 	}
-	v, err := c.vaults.Current(c.ctx)
-	if err == nil {
-		c.vault = v
-		c.opened(c.ctx)
-	}
-	return err
+	c.vault = v
+	c.watch(v.Lock(), v.Idle())
+	return nil
 }
 
 func (c *call) slotList() outcome {
@@ -125,7 +122,10 @@ func slotsManage(c *call, p *api.None) (outcome, error) {
 		switch err := c.manage(answer); {
 		case err == nil:
 			changed = true
-		case !errors.Is(err, prompt.ErrCancelled):
+		case errors.Is(err, prompt.ErrCancelled), errors.Is(err, vault.ErrManySlots), errors.Is(err, vault.ErrSlotExists),
+			errors.Is(err, vault.ErrLastSlot), errors.Is(err, vault.ErrNoSlot):
+			// Back at the list, which shows what there is.
+		default:
 			return outcome{}, err
 		}
 	}

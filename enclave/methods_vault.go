@@ -67,7 +67,7 @@ func (c *call) create(creation vault.Creation, details map[string]string) (outco
 	if err != nil {
 		return outcome{}, err
 	}
-	c.opened(c.ctx)
+	c.watch(report.Lock, time.Duration(report.Idle)*time.Second)
 	c.notify("unlocked", nil)
 	return outcome{Result: statusOf(report)}, nil
 }
@@ -88,17 +88,15 @@ func vaultUnlock(c *call, p *api.None) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	err = c.vaults.Unlock(c.ctx, v, way, audit.Entry{
+	c.vault, err = c.vaults.Unlock(c.ctx, v, way, audit.Entry{
 		Method: c.row.Method, Origin: c.cfg.Origin, Outcome: "ok", Details: slotDetails(way.Slot),
 	})
 	if err != nil {
 		return outcome{}, err
 	}
-	c.opened(c.ctx)
+	c.watch(c.vault.Lock(), c.vault.Idle())
 	c.notify("unlocked", nil)
-	if err := c.afterUnlock(way, took, text); err != nil {
-		return outcome{}, err
-	}
+	c.afterUnlock(way, took, text)
 	return vaultStatus(c, p)
 }
 
@@ -135,7 +133,7 @@ func (c *call) unlockBy(v *vault.Vault) (way *vault.Way, took time.Duration, tex
 		if problem == nil {
 			return way, time.Since(began), answer.Text, err
 		}
-		if err := c.wrong(); err != nil {
+		if err := c.wrong(problem); err != nil {
 			return nil, 0, "", err
 		}
 		screen.Problem = problem
@@ -154,21 +152,23 @@ func (c *call) unlockByPhrase(v *vault.Vault) (way *vault.Way, err error) {
 
 // afterUnlock mends the passphrase slot: who came by the phrase may have forgotten
 // the passphrase; and one that costs too little on this machine is made to cost more.
-// The vault is open whatever becomes of it.
-func (c *call) afterUnlock(way *vault.Way, took time.Duration, text string) (err error) {
-	if c.vault, err = c.vaults.Current(c.ctx); err != nil {
-		return err
-	}
+// The vault is open whatever becomes of it: if another tab was faster, storage is full
+// or the user has gone, the next time will do.
+func (c *call) afterUnlock(way *vault.Way, took time.Duration, text string) {
 	old := c.passphraseSlot()
-	if old == nil {
-		return nil
+	switch {
+	case old == nil:
+	case way.Slot.ID == "":
+		_ = c.replaceForgotten(way, old)
+	case way.Slot.Kind == vault.KindPassphrase:
+		_ = c.raise(way, old, took, text)
 	}
-	if way.Slot.ID == "" {
-		return c.replaceForgotten(way, old)
-	}
+}
+
+func (c *call) raise(way *vault.Way, old *vault.Slot, took time.Duration, text string) error {
 	has, _ := c.vault.Strength()
 	params, weak := c.cfg.Strength.Raised(has, took)
-	if way.Slot.Kind != vault.KindPassphrase || !weak {
+	if !weak {
 		return nil
 	}
 	c.progress("encrypting")
@@ -177,9 +177,7 @@ func (c *call) afterUnlock(way *vault.Way, took time.Duration, text string) (err
 	if err != nil {
 		return err
 	}
-	// If it fails, for another tab was faster or storage is full, the next time will do.
-	_ = c.change(vault.Change{Way: way, Add: &slot, Remove: old.ID, Same: true}, "slots.raise", nil)
-	return nil
+	return c.change(vault.Change{Way: way, Add: &slot, Remove: old.ID, Same: true}, "slots.raise", nil)
 }
 
 func (c *call) passphraseSlot() *vault.Slot {
@@ -193,9 +191,6 @@ func (c *call) passphraseSlot() *vault.Slot {
 
 func (c *call) replaceForgotten(way *vault.Way, old *vault.Slot) error {
 	slot, err := c.newPassphrase(old.Label, prompt.ForForgot)
-	if errors.Is(err, errLater) || errors.Is(err, prompt.ErrCancelled) {
-		return nil
-	}
 	if err != nil {
 		return err
 	}

@@ -153,12 +153,32 @@ func TestClosedDialogs(t *testing.T) {
 			return nil
 		}
 		for range 5 {
-			want(t, show(10*time.Second), nil)
+			want(t, show(time.Minute), nil)
 		}
 		want(t, show(time.Second), nil)
 		want(t, show(10*time.Second), nil)
 		want(t, show(time.Second), nil)
 		want(t, show(time.Second), prompt.ErrBackoff)
+	})
+}
+
+// Nor are there many of them within a short time, however long the user looked.
+func TestManyClosedDialogs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := prompt.NewGate(&prompttest.User{Willing: true})
+		shown := 0
+		for range 60 { // ten minutes of it
+			if d, err := gate.Open(t.Context()); err == nil {
+				_, _ = d.Ask(t.Context(), prompt.Activity{})
+				time.Sleep(5 * time.Second)
+				d.Close(prompt.ErrClosed)
+				shown++
+			}
+			time.Sleep(5 * time.Second)
+		}
+		if shown > 40 {
+			t.Errorf("%d dialogs in ten minutes", shown)
+		}
 	})
 }
 

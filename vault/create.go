@@ -113,10 +113,11 @@ func (m *Manager) write(ctx context.Context, o opening, n *newVault, first audit
 	}
 	if v.Locked() {
 		locked := v
-		if v, err = locked.as(ctx, n.ring, h, encoded); err != nil {
+		v, err = locked.as(ctx, n.ring, h, encoded)
+		locked.close()
+		if err != nil {
 			return r, err
 		}
-		locked.close()
 	}
 	if r, err = v.report(ctx); err != nil {
 		v.close()

@@ -212,9 +212,10 @@ func readHeader(stored []byte, share Share) (*header, []byte, error) {
 	return h, encoded, nil
 }
 
-// Unlock opens the vault v with a way in that the user has opened, and logs it. v is
-// what Current returned; ErrReplaced of package ledger if it is not the vault any more.
-func (m *Manager) Unlock(ctx context.Context, v *Vault, way *Way, entry audit.Entry) error {
+// Unlock opens the vault v with a way in that the user has opened, logs it, and
+// returns the vault as it is then. v is what Current returned; ErrReplaced of package
+// ledger if it is not the vault any more.
+func (m *Manager) Unlock(ctx context.Context, v *Vault, way *Way, entry audit.Entry) (*Vault, error) {
 	return m.replace(ctx, v, func() (*Vault, error) {
 		ring, err := v.ringBy(ctx, way)
 		if err != nil {
@@ -232,29 +233,29 @@ func (m *Manager) Unlock(ctx context.Context, v *Vault, way *Way, entry audit.En
 	})
 }
 
-// Change changes the ways in of the vault v, and logs it.
-func (m *Manager) Change(ctx context.Context, v *Vault, c Change, entry audit.Entry) error {
+// Change changes the ways in of the vault v, logs it, and returns the vault as it is then.
+func (m *Manager) Change(ctx context.Context, v *Vault, c Change, entry audit.Entry) (*Vault, error) {
 	return m.replace(ctx, v, func() (*Vault, error) { return v.change(ctx, c, entry) })
 }
 
 // replace puts another Vault in the place of v.
-func (m *Manager) replace(ctx context.Context, v *Vault, with func() (*Vault, error)) error {
+func (m *Manager) replace(ctx context.Context, v *Vault, with func() (*Vault, error)) (*Vault, error) {
 	if err := m.lock(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	defer m.unlock()
 	if m.open != v {
-		return ledger.ErrReplaced
+		return nil, ledger.ErrReplaced
 	}
 	next, err := with()
 	if ledger.IsOver(err) || errors.Is(err, ledger.ErrTimeout) {
 		m.drop() // whoever asks next looks again
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	m.keep(next)
-	return nil
+	return next, nil
 }
 
 // ErrNoLock: the vault has lock "none", so there is nothing to lock.

@@ -83,7 +83,7 @@ func (p *profile) vault() *Vault {
 
 func (p *profile) change(c Change) *Vault {
 	p.t.Helper()
-	if err := p.m.Change(p.t.Context(), p.vault(), c, entry); err != nil {
+	if _, err := p.m.Change(p.t.Context(), p.vault(), c, entry); err != nil {
 		p.t.Fatal(err)
 	}
 	return p.vault()
@@ -91,7 +91,7 @@ func (p *profile) change(c Change) *Vault {
 
 func (p *profile) unlock(way *Way) *Vault {
 	p.t.Helper()
-	if err := p.m.Unlock(p.t.Context(), p.vault(), way, entry); err != nil {
+	if _, err := p.m.Unlock(p.t.Context(), p.vault(), way, entry); err != nil {
 		p.t.Fatal(err)
 	}
 	return p.vault()

@@ -210,17 +210,9 @@ func checkOldWay(t *testing.T, p *profile, way func(*profile, *Vault) (*Way, err
 // header, each key is integrity.
 func checkSpliced(t *testing.T, p *profile, old *keyring, after *Vault) {
 	t.Helper()
-	spliced := must[*Vault](t)(after.as(t.Context(), old, after.header, after.encoded))
-	defer spliced.close()
-	for _, k := range keysOf(t, after) {
-		_, err := spliced.Key(t.Context(), k.KID)
-		if _, damaged := errors.AsType[*ledger.IntegrityError](err); !damaged {
-			t.Errorf("key %s under the old vault key: %v", k.KID, err)
-		}
-	}
-	err := spliced.Ledger.Read(t.Context(), func(tx *ledger.Tx) error { _, err := readCounts(tx); return err })
+	_, err := after.as(t.Context(), old, after.header, after.encoded)
 	if _, damaged := errors.AsType[*ledger.IntegrityError](err); !damaged {
-		t.Errorf("counts under the old vault key: %v", err)
+		t.Errorf("opened with the old vault key: %v", err)
 	}
 }
 
@@ -244,17 +236,17 @@ func TestEpochGrows(t *testing.T) {
 			t.Errorf("%s: epoch %d, %d wanted", what, got, want)
 		}
 	}
-	expect("a new vault", 0)
+	expect("a new vault", 1)
 	p.change(Change{Way: way(), Add: slot(p.passkey("one"))})
-	expect("a way in more", 0)
+	expect("a way in more", 1)
 	p.change(Change{Way: way(), Phrase: p.phrase()})
-	expect("a first phrase", 0)
+	expect("a first phrase", 1)
 	p.furnish()
-	expect("a key rotated, another one revoked", 2)
+	expect("a key rotated, another one revoked", 3)
 	p.change(Change{Way: way(), Phrase: p.phrase()})
-	expect("another phrase", 3)
+	expect("another phrase", 4)
 	p.change(Change{Way: way(), Remove: p.vault().header.byCredential([]byte("one")).ID})
-	expect("a way in less", 4)
+	expect("a way in less", 5)
 	if v == p.vault() {
 		t.Error("a change leaves the same vault")
 	}
@@ -285,7 +277,7 @@ func TestRaise(t *testing.T) {
 	}
 	again := p.sealedByVaultKey()
 	for i, r := range records {
-		if r.Name != again[i].Name || !bytes.Equal(r.Value, again[i].Value) {
+		if r.Kind != kindWays && (r.Name != again[i].Name || !bytes.Equal(r.Value, again[i].Value)) {
 			t.Errorf("the %s record %s was touched", r.Kind, r.ID)
 		}
 	}
@@ -299,12 +291,12 @@ func TestChangeTakesAWay(t *testing.T) {
 	v := p.create(nil, p.passkey("one"))
 	slot := p.passkey("two")
 	for name, c := range map[string]Change{"a slot": {Add: &slot}, "a phrase": {Phrase: p.phrase()}} {
-		if err := p.m.Change(t.Context(), v, c, entry); !errors.Is(err, ErrWrongSecret) {
+		if _, err := p.m.Change(t.Context(), v, c, entry); !errors.Is(err, ErrWrongSecret) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	p.m.drop()
-	if err := p.m.Change(t.Context(), p.vault(), Change{Remove: v.header.Slots[0].ID}, entry); !errors.Is(err, ErrLocked) {
+	if _, err := p.m.Change(t.Context(), p.vault(), Change{Remove: v.header.Slots[0].ID}, entry); !errors.Is(err, ErrLocked) {
 		t.Errorf("while it is locked: %v", err)
 	}
 }

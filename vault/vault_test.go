@@ -103,7 +103,7 @@ func TestNewerHeader(t *testing.T) {
 func exampleHeader() *header {
 	to := recipient{Public: make([]byte, 1216), Enc: make([]byte, 1120)}
 	return &header{
-		Instance: make([]byte, 16), Lineage: make([]byte, 16), Lock: KindPassphrase, Idle: 900, Persistence: PersistDevice,
+		Instance: make([]byte, 16), Lineage: make([]byte, 16), Lock: LockNone, Idle: 900, Persistence: PersistDevice,
 		Slots: []slot{
 			{ID: "x", Kind: KindDevice},
 			{ID: "y", Kind: KindPassphrase, Sealed: &to, Salt: make([]byte, 16), Argon: &passphrase.Params{MemoryKiB: 19 << 10, Passes: 2}},
@@ -130,6 +130,10 @@ func TestHeaderRefuses(t *testing.T) {
 		"more memory than there is":    func(h *header) { h.Slots[1].Argon.MemoryKiB = 1 << 31 },
 		"one pass":                     func(h *header) { h.Slots[1].Argon.Passes = 1 },
 		"hardly any memory":            func(h *header) { h.Slots[1].Argon.MemoryKiB = 8 },
+		"a lock beside a device":       func(h *header) { h.Lock = KindPassphrase },
+		"no lock without a device":     func(h *header) { h.Slots = h.Slots[1:] },
+		"a year of idleness":           func(h *header) { h.Idle = 365 * 24 * 60 * 60 },
+		"a short phrase id":            func(h *header) { h.Recovery.Phrase = h.Recovery.Phrase[1:] },
 		"no cost at all":               func(h *header) { *h.Slots[1].Argon = passphrase.Params{} },
 	} {
 		h := exampleHeader()

@@ -162,9 +162,7 @@ func testManage(t *testing.T, p Platform) {
 		method(prompt.ChoiceAdd, "recovery"), method(prompt.ChoiceAdd, ""), method("something else", ""), method(prompt.ChoiceRemove, "passphrase"), method(prompt.ChoiceRemove, "none"),
 	} {
 		instead(o, wrong)
-		if f := c.Try("slots.manage", nil, nil); f == nil {
-			t.Error("it succeeded")
-		}
+		c.Try("slots.manage", nil, nil)
 	}
 	if again := c.Status(); !slices.Equal(again.Slots, status.Slots) {
 		t.Errorf("slots %+v, before %+v", again.Slots, status.Slots)

@@ -83,7 +83,7 @@ func (s *saved) isThere(c *Client) {
 // every key, what is known of it, and what has ended with it.
 func testRestore(t *testing.T, p Platform) {
 	s := save(t, p)
-	if s.made.Keys != 8 || s.made.Epoch != 2 || s.made.Bytes != len(s.o.User.File) || s.made.CreatedAt == 0 {
+	if s.made.Keys != 8 || s.made.Epoch != 3 || s.made.Bytes != len(s.o.User.File) || s.made.CreatedAt == 0 {
 		t.Errorf("saved %+v", s.made)
 	}
 	lineage := s.c.Status().Lineage
@@ -94,7 +94,7 @@ func testRestore(t *testing.T, p Platform) {
 		var status api.Status
 		c.Must("backup.restore", map[string]any{"lock": lock, "seen": lineage}, &status)
 		shown, _ := lastScreen[prompt.Restore](o)
-		if shown.Epoch != 2 || shown.Keys != 8 || shown.From.Origin != App || shown.From.Account != "alice" || shown.Word != "" || shown.CreatedAt != s.made.CreatedAt {
+		if shown.Epoch != 3 || shown.Keys != 8 || shown.From.Origin != App || shown.From.Account != "alice" || (shown.Word != "") != (lock == "none") || shown.CreatedAt != s.made.CreatedAt {
 			t.Errorf("%s: shown %+v", lock, shown)
 		}
 		if got := w.seen(); !slices.Equal(got[:3], []string{"pick-file", "phrase", "restore"}) || got[len(got)-1] != "done" {
@@ -155,7 +155,7 @@ func testRestoreElsewhere(t *testing.T, p Platform) {
 	evil.Must("backup.restore", map[string]any{"lock": "none"}, nil)
 	bob := o.ConnectAs(App, "bob")
 	o.User.On = nil
-	bob.Must("backup.restore", map[string]any{"lock": "none"}, nil)
+	bob.Must("backup.restore", map[string]any{"lock": "passkey"}, nil)
 	if shown, _ := lastScreen[prompt.Restore](o); shown.Word != "" || shown.From.Account != "alice" || shown.App.Account != "bob" {
 		t.Errorf("shown %+v", shown)
 	}

@@ -97,16 +97,16 @@ func wrongPhrases(words []string) (texts []string, problems []prompt.Problem) {
 	}
 	const foreign = "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about"
 	return []string{
-			"", replaced(4, "zzzz"), strings.Join(words[1:], " "), strings.Join(words, " ") + " abandon",
-			strings.Repeat("abandon ", 12), foreign,
-		}, []prompt.Problem{
-			{Code: prompt.WordCount},
-			{Code: prompt.WordUnknown, Number: 5, Text: "zzzz"},
-			{Code: prompt.WordCount, Number: 11},
-			{Code: prompt.WordCount, Number: 13},
-			{Code: prompt.PhraseChecksum},
-			{Code: prompt.PhraseOther},
-		}
+		"", replaced(4, "zzzz"), strings.Join(words[1:], " "), strings.Join(words, " ") + " abandon",
+		strings.Repeat("abandon ", 12), foreign,
+	}, []prompt.Problem{
+		{Code: prompt.WordCount},
+		{Code: prompt.WordUnknown, Number: 5, Text: "zzzz"},
+		{Code: prompt.WordCount, Number: 11},
+		{Code: prompt.WordCount, Number: 13},
+		{Code: prompt.PhraseChecksum},
+		{Code: prompt.PhraseOther},
+	}
 }
 
 // typesWrong has the user type every wrong phrase before the right one.
@@ -217,7 +217,7 @@ func testCheckRecovery(t *testing.T, p Platform) {
 	instead(o, types[prompt.Phrase](prompt.ChoicePhrase, strings.Join(first, " ")))
 	c.Must("recovery.check", nil, nil)
 	w.expect(t, prompt.PhraseOther)
-	if s := c.Status(); s.Lineage.Epoch != 1 {
+	if s := c.Status(); s.Lineage.Epoch != 2 {
 		t.Errorf("epoch %d after another phrase", s.Lineage.Epoch)
 	}
 }

@@ -79,7 +79,7 @@ func testRotate(t *testing.T, p Platform) {
 			t.Error("what the retired key signed does not verify any more")
 		}
 	}
-	if s := c.Status(); s.Counts.Keys != 6 || s.Lineage.Epoch != 3 || len(c.keys()) != 6 {
+	if s := c.Status(); s.Counts.Keys != 6 || s.Lineage.Epoch != 4 || len(c.keys()) != 6 {
 		t.Errorf("status %+v", s)
 	}
 	for i, e := range c.succeeded("keys.rotate") {
@@ -113,7 +113,7 @@ func testRotateChain(t *testing.T, p Platform) {
 		}
 	}
 	c.revoke(chain[4], "the end")
-	if s := c.Status(); s.Counts.Keys != 5 || s.Lineage.Epoch != 6 {
+	if s := c.Status(); s.Counts.Keys != 5 || s.Lineage.Epoch != 7 {
 		t.Errorf("status %+v", s)
 	}
 }

@@ -144,7 +144,7 @@ func testSlots(t *testing.T, p Platform) {
 	})
 	c.Must("slots.change", map[string]any{"id": slot.ID}, &list)
 	expect("passphrase", "passkey", "passphrase")
-	if now := c.slot("passphrase"); now.ID != slot.ID || now.Label != "Mine" {
+	if now := c.slot("passphrase"); now.ID != slot.ID || now.Label != "Passphrase" {
 		t.Errorf("changed %+v into %+v", slot, now)
 	}
 	c.Must("vault.lock", nil, nil)
@@ -171,7 +171,7 @@ func testSlots(t *testing.T, p Platform) {
 	if !slices.Equal(methods, want) {
 		t.Errorf("logged %q, %q wanted", methods, want)
 	}
-	if s := c.Status(); s.Lineage.Epoch != 3 {
+	if s := c.Status(); s.Lineage.Epoch != 4 {
 		t.Errorf("epoch %d after three new vault keys", s.Lineage.Epoch)
 	}
 }
