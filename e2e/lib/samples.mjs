@@ -61,7 +61,6 @@ export const samples = {
       event(5, "jwt.sign", { outcome: "quota_exceeded", details: { count: "17" } }),
       event(6, "something.new", { outcome: "strange_code" }),
       event(7, "slots.add", { details: { kind: "passkey" } }),
-      event(10, "slots.raise", {}),
       event(8, "something.new", {}),
       event(9, "vault.unlock", { details: { kind: "recovery", tries: "3" } }),
       event(10, "vault.unlock", { outcome: "denied", details: { tries: "5" } }),
