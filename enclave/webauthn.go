@@ -19,6 +19,11 @@ import (
 // it in sections 7.1 and 7.2: for this challenge, on this origin, with the user
 // present and verified. What opens the vault is the output of the PRF extension, so
 // a passkey that gives none is no way in.
+//
+// Not looked at: which page the frame is in (crossOrigin, topOrigin), because the app may
+// be framed itself and its origin is the handshake's matter; whether the credential is
+// backed up; the signature counter, which synchronised passkeys do not have; and
+// attestation. The public key is the browser's account of it, not the COSE key beside the id.
 var (
 	// errAssertion: the authenticator's answer is not one to this question.
 	errAssertion = errors.New("enclave: not an answer of the passkey to this question")
