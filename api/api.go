@@ -143,7 +143,7 @@ type Status struct {
 // saw and presents it again, so that an older backup file does not pass for the newest.
 type Lineage struct {
 	Vault string `json:"vault" check:"max=22"` // 16 random bytes, base64url; the same in a restored vault
-	Epoch uint64 `json:"epoch,omitzero"`       // from 1; grows when a key is rotated or revoked, or the vault key changes; absent while locked
+	Epoch uint64 `json:"epoch"`                // from 1; grows when a key is rotated or revoked, or the vault key changes; 0 while locked
 }
 
 // Slot is one way to open a vault.

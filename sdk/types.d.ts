@@ -105,8 +105,8 @@ export interface Counts {
 export interface Lineage {
   /** 16 random bytes, base64url; the same in a restored vault (max=22) */
   vault: string;
-  /** from 1; grows when a key is rotated or revoked, or the vault key changes; absent while locked */
-  epoch?: number;
+  /** from 1; grows when a key is rotated or revoked, or the vault key changes; 0 while locked */
+  epoch: number;
 }
 
 /** Status is the result of vault.status and of what changes a vault as a whole. */
