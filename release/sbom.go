@@ -35,7 +35,7 @@ type goModule struct{ Path, Version, Sum string }
 
 // listModules asks the go command which modules the enclave is compiled from.
 func listModules(ctx context.Context, o Options, tools map[string]string) ([]goModule, error) {
-	args := append([]string{"list", "-deps", "-json=Module,Dir,GoFiles,SFiles", "-mod=readonly"}, tagsFlag(o.Tags)...)
+	args := append([]string{"list", "-deps", "-json=Module,Dir,GoFiles,SFiles,EmbedFiles", "-mod=readonly"}, tagsFlag(o.Tags)...)
 	out, err := run(ctx, o.Source, buildEnviron(tools), "go", append(args, mainPackage)...)
 	if err != nil {
 		return nil, fmt.Errorf("listing modules: %w", err)
@@ -43,10 +43,11 @@ func listModules(ctx context.Context, o Options, tools map[string]string) ([]goM
 	modules := map[string]goModule{}
 	for d := jsontext.NewDecoder(bytes.NewReader(out)); ; {
 		var p struct {
-			Dir     string
-			GoFiles []string
-			SFiles  []string
-			Module  *struct {
+			Dir        string
+			GoFiles    []string
+			SFiles     []string
+			EmbedFiles []string
+			Module     *struct {
 				goModule
 				Main    bool
 				Replace *goModule
@@ -62,7 +63,7 @@ func listModules(ctx context.Context, o Options, tools map[string]string) ([]goM
 		switch m := p.Module; {
 		case m == nil: // the standard library
 		case m.Main:
-			if err := checkFiles(o.Source, p.Dir, append(p.GoFiles, p.SFiles...)); err != nil {
+			if err := checkFiles(o.Source, p.Dir, slices.Concat(p.GoFiles, p.SFiles, p.EmbedFiles)); err != nil {
 				return nil, err
 			}
 		case m.Replace != nil || m.Sum == "":

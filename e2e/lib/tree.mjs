@@ -7,7 +7,7 @@ import { root } from "./gotool.mjs";
 import { run } from "./process.mjs";
 
 // What a release is built from. Tests, documents and other modules are left behind.
-const SOURCES = ["*.go", "go.mod", "go.sum", "web", "sdk/*.js", "cmd/enclave-wasm"];
+const SOURCES = ["*.go", "go.mod", "go.sum", "web", "sdk/*.js", "bip39/*.txt", "cmd/enclave-wasm"];
 const LEFT = /(_test\.go|\/testdata\/.*)$|^(vectors|transcripts|tools)\//;
 
 /**
