@@ -56,6 +56,14 @@ async function press(frame, selector) {
   await frame.click(selector);
 }
 
+/** Presses a button until the screen has its answer: WebKit's driver now and then loses a click where it has scrolled. */
+async function choose(frame, selector, id, what) {
+  return await eventually(`an answer to ${what}`, async () => {
+    if (await enabled(frame, selector)) await frame.click(selector);
+    return await eventually("an answer", async () => (await answers(frame)).find((each) => each.id === id), { timeoutMs: 3000 }).catch(() => undefined);
+  }, { timeoutMs: 20_000 });
+}
+
 const resize = (page, width, height) => page.evaluate((width, height) => {
   Object.assign(document.querySelector("#enclave").style, { inlineSize: `${width}px`, blockSize: `${height}px` });
 }, width, height);
@@ -92,7 +100,8 @@ for (const engine of chosenEngines()) {
     afterEach(() => page?.close().then(() => (page = undefined)));
     const begin = async (language) => ({ page, frame } = await open(browser, language));
 
-    for (const language of LANGUAGES) {
+    // What a language does to a layout, the longer one does; the words of both are looked at in Chromium.
+    for (const language of engine === "chromium" ? LANGUAGES : ["de"]) {
       it(`draws each without scrolling sideways at 320 px, and asks the policy for nothing: ${language}`, async () => {
         await begin(language);
         await resize(page, 320, 640);
@@ -409,8 +418,7 @@ for (const engine of chosenEngines()) {
         ["done", "#close", { choice: "close" }],
       ]) {
         const id = await show(frame, name);
-        await press(frame, selector);
-        assert.deepEqual((await answered(frame, id, name)).answer, answer, name);
+        assert.deepEqual((await choose(frame, selector, id, name)).answer, answer, name);
       }
       assert.equal(await frame.evaluate(() => document.querySelectorAll("[id^=remove]").length), 0);
       await show(frame, "activity");
