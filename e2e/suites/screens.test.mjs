@@ -56,12 +56,17 @@ async function press(frame, selector) {
   await frame.click(selector);
 }
 
-/** Presses a button until the screen has its answer: WebKit's driver now and then loses a click where it has scrolled. */
+/**
+ * Presses a button, and returns the answer. WebKit's driver now and then clicks beside an element that it
+ * has scrolled to; then it is pressed by keyboard.
+ */
 async function choose(frame, selector, id, what) {
-  return await eventually(`an answer to ${what}`, async () => {
-    if (await enabled(frame, selector)) await frame.click(selector);
-    return await eventually("an answer", async () => (await answers(frame)).find((each) => each.id === id), { timeoutMs: 3000 }).catch(() => undefined);
-  }, { timeoutMs: 20_000 });
+  await press(frame, selector);
+  const answer = await eventually("an answer", async () => (await answers(frame)).find((each) => each.id === id), { timeoutMs: 3000 }).catch(() => undefined);
+  if (answer) return answer;
+  await frame.evaluate((selector) => document.querySelector(selector).focus(), selector);
+  await frame.press("Enter");
+  return await answered(frame, id, what);
 }
 
 const resize = (page, width, height) => page.evaluate((width, height) => {
