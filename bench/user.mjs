@@ -128,7 +128,7 @@ async function deviceUnlocks(browser, site, rounds) {
 
 async function measure(engine, site) {
   const directory = await mkdtemp(join(tmpdir(), "kms-bench-"));
-  const preferences = { "privacy.reduceTimerPrecision": false, "browser.download.folderList": 2, "browser.download.dir": directory };
+  const preferences = { "privacy.reduceTimerPrecision": false, "browser.download.folderList": 2, "browser.download.dir": directory, "browser.download.alwaysOpenPanel": false };
   const browser = await launch(engine, { preferences });
   const rows = [];
   const row = (name, times, wanted, base) => rows.push({ name, times, wanted, base });
