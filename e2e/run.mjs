@@ -2,7 +2,7 @@
 //
 //   node e2e/run.mjs [SUITE…]        SUITE is smoke, methods, …; all of them without one
 //
-// Environment: KMS_ENGINES, CI, KMS_E2E_JOBS (suites at the same time; 3: they wait more than they work).
+// Environment: KMS_ENGINES, CI, KMS_E2E_JOBS (suites at the same time; 2).
 
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -59,7 +59,7 @@ async function main(names) {
   try {
     await go(["build", "-o", process.env.KMS_ENCLAVE, "./cmd/enclave"]);
     const tally = new Tally();
-    const stream = run({ files: await files(names), concurrency: Number(process.env.KMS_E2E_JOBS ?? 3), timeout: 900_000 });
+    const stream = run({ files: await files(names), concurrency: Number(process.env.KMS_E2E_JOBS ?? 2), timeout: 900_000 });
     stream.on("test:pass", (event) => tally.add("pass", event));
     stream.on("test:fail", (event) => tally.add("fail", event));
     for await (const text of stream.compose(new spec())) process.stdout.write(text);
