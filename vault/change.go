@@ -90,7 +90,8 @@ func (v *Vault) change(ctx context.Context, c Change, entry audit.Entry) (*Vault
 	} else {
 		b.extend(v, next, c)
 	}
-	encoded := do(b, next.encode)
+	encoded := b.encoded(next, ring)
+	next = do(b, func() (*header, error) { return parseHeader(encoded) }) // nothing is stored that does not read
 	if b.err != nil {
 		return nil, b.err
 	}
@@ -99,7 +100,6 @@ func (v *Vault) change(ctx context.Context, c Change, entry audit.Entry) (*Vault
 		Entry: entry, Reserved: true, Renew: &ledger.Renewal{Sealer: ring, Anchor: anchor},
 		Apply: func(tx *ledger.Tx) error {
 			tx.Put(headerName, encoded)
-			tx.Put(waysName, hashOf(encoded))
 			if ring != v.ring {
 				if err := v.rewrap(tx, ring); err != nil {
 					return err

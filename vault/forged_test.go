@@ -22,7 +22,7 @@ func (p *profile) forge(change func(h *header)) {
 	}
 	h := v.header.clone()
 	change(h)
-	encoded := must[[]byte](p.t)(h.encode())
+	encoded := must[[]byte](p.t)(h.encode(func([]byte) ([]byte, error) { return v.header.vouch, nil }))
 	err := v.Ledger.Submit(p.t.Context(), ledger.Op{
 		Renew: &ledger.Renewal{Sealer: v.ring, Anchor: store.Record{Name: headerName, Value: encoded}},
 		Apply: func(tx *ledger.Tx) error { tx.Put(headerName, encoded); return nil },

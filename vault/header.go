@@ -2,10 +2,13 @@ package vault
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/base64"
 	"encoding/json/v2"
 	"fmt"
 	"slices"
 
+	"github.com/kms-enclave/kms-enclave/keyengine"
 	"github.com/kms-enclave/kms-enclave/passphrase"
 	"github.com/kms-enclave/kms-enclave/store"
 )
@@ -18,9 +21,12 @@ const headerFormat = 2
 // tells one vault from another (Instance), says whether the share at hand is
 // the right one, and holds the ways in, each wrapped. The ledger's index
 // authenticates it as soon as the ledger key is open, which is before anybody is
-// asked for a secret. Because the ledger key opens without the user, a record under
-// the vault key holds the header's hash as well (see waysName), so that nobody who
-// could not open the vault can have chosen who else can.
+// asked for a secret. Because the ledger key opens without the user, the vault key
+// vouches for it as well, so that nobody who could not open the vault can have chosen
+// who else can.
+//
+// It is stored as JSON, a line feed and the vouch: the base64 of an AES-GCM nonce and
+// tag, for no plaintext and the JSON as additional data. Format 1 ends with the JSON.
 type header struct {
 	Format      int       `json:"format"`
 	Instance    []byte    `json:"instance"`          // 16 random bytes
@@ -35,6 +41,8 @@ type header struct {
 	Recovery    *sealed   `json:"recovery,omitzero"` // the vault key once more, for the recovery phrase
 	LedgerKey   ledgerKey `json:"ledgerKey"`         //
 	AuditKey    auditKey  `json:"auditKey"`          //
+
+	text, vouch []byte // as they were parsed
 }
 
 // slot is one way to the vault key.
@@ -94,27 +102,41 @@ var (
 	tombstoneName = store.Name{Kind: "destroyed", ID: "-"}
 )
 
-// encode returns the header as it is stored, always in the newest format.
-func (h *header) encode() ([]byte, error) {
+// vouchSize is the length of a vouch in bytes.
+const vouchSize = keyengine.NonceSize + keyengine.TagSize
+
+// encode returns the header as it is stored, always in the newest format. vouch is
+// given its JSON.
+func (h *header) encode(vouch func(text []byte) ([]byte, error)) ([]byte, error) {
 	h.Format = headerFormat
-	return json.Marshal(h, json.Deterministic(true))
+	text, err := json.Marshal(h, json.Deterministic(true))
+	if err != nil {
+		return nil, err
+	}
+	sealed, err := vouch(text)
+	if err != nil {
+		return nil, err
+	}
+	return base64.StdEncoding.AppendEncode(append(text, '\n'), sealed), nil
 }
 
-// parseHeader reads the header of a stored value whose format byte is cut off.
+// parseHeader reads the header of a stored value whose format byte is cut off. Its
+// vouch has yet to be checked: see Vault.checkVouch.
 func parseHeader(b []byte) (*header, error) {
-	var version struct {
-		Format int `json:"format"`
-	}
-	if err := json.Unmarshal(b, &version); err != nil {
-		return nil, fmt.Errorf("vault header: %w", err)
-	}
-	if version.Format > headerFormat {
-		return nil, fmt.Errorf("vault header: format %d, %d wanted: %w", version.Format, headerFormat, store.ErrNewer)
-	}
 	h := new(header)
-	if err := json.Unmarshal(b, h, json.RejectUnknownMembers(true)); err != nil {
-		return nil, fmt.Errorf("vault header: %w", err)
+	text, vouch, _ := bytes.Cut(b, []byte("\n"))
+	if err := json.Unmarshal(text, h, json.RejectUnknownMembers(true)); err != nil {
+		return nil, cmp.Or(newerFormat(text), fmt.Errorf("vault header: %w", err))
 	}
+	if h.Format > headerFormat {
+		return nil, newerFormat(text)
+	}
+	h.text, h.vouch = text, make([]byte, base64.StdEncoding.DecodedLen(len(vouch)))
+	n, err := base64.StdEncoding.Strict().Decode(h.vouch, vouch)
+	if want := map[bool]int{false: 0, true: vouchSize}[h.Format > 1]; err != nil || n != want {
+		return nil, fmt.Errorf("vault header: vouch of %d bytes, %d wanted", n, want)
+	}
+	h.vouch = h.vouch[:n]
 	if h.Format < 1 || len(h.Instance) != 16 || len(h.Slots) == 0 {
 		return nil, fmt.Errorf("vault header: format %d with %d slots", h.Format, len(h.Slots))
 	}
@@ -125,6 +147,17 @@ func parseHeader(b []byte) (*header, error) {
 		h.Idle = defaultIdle
 	}
 	return h, h.check()
+}
+
+// newerFormat returns store.ErrNewer if that is why a header cannot be read.
+func newerFormat(text []byte) error {
+	var version struct {
+		Format int `json:"format"`
+	}
+	if json.Unmarshal(text, &version) != nil || version.Format <= headerFormat {
+		return nil
+	}
+	return fmt.Errorf("vault header: format %d, %d wanted: %w", version.Format, headerFormat, store.ErrNewer)
 }
 
 // Bounds of Idle, in seconds. What has none is of format 1.

@@ -19,8 +19,9 @@ import (
 //	ledger key ─HKDF─> the keys of root, log and uses, and the key that wraps the audit key
 //
 //	a way in (see seal.go), or device secret + share ─HKDF─> device KEK ─unwraps─> vault key
-//	vault key  ─HKDF─> one key per kind of record, the key that wraps application keys,
-//	                   one that wraps the ledger key again, and one for a backup's contents
+//	vault key  ─HKDF─> one key per kind of record, the key that wraps application keys, the
+//	                   one that vouches for the header, one that wraps the ledger key again,
+//	                   and one for a backup's contents
 //
 // The upper half works while the vault is locked: the log goes on. The share is
 // the salt of the two KEKs.
@@ -43,11 +44,10 @@ const (
 	kindUse      = "use"      // mutable: how often and when last
 	kindCounts   = "counts"   // how many keys there are, and the epoch
 	kindRecovery = "recovery" // what authenticates backups
-	kindWays     = "ways"     // the header's hash
 )
 
 var (
-	vaultKinds = []string{kindKey, kindMeta, kindCounts, kindRecovery, kindWays}
+	vaultKinds = []string{kindKey, kindMeta, kindCounts, kindRecovery}
 	// Counting a use must work with the ledger key alone, as the log does.
 	ledgerKinds = []string{ledger.KindRoot, ledger.KindLog, kindUse}
 )
@@ -86,6 +86,7 @@ type keyring struct {
 	// Only while unlocked:
 	vaultKey keyengine.SecretKey
 	wrap     keyengine.AEADKey // of application keys
+	vouch    keyengine.AEADKey // for the header
 }
 
 // newKeyring returns the keys that work while the vault is locked.
@@ -112,11 +113,11 @@ func infosOf(prefix string, what []string) []string {
 func (r *keyring) with(ctx context.Context, vaultKey keyengine.SecretKey) (*keyring, error) {
 	full := *r
 	full.byKind, full.vaultKey = maps.Clone(r.byKind), vaultKey
-	keys, err := deriveAll(ctx, r.engine, vaultKey, nil, infosOf(infoVaultKey, append(slices.Clone(vaultKinds), "wrap"))...)
+	keys, err := deriveAll(ctx, r.engine, vaultKey, nil, infosOf(infoVaultKey, append(slices.Clone(vaultKinds), "wrap", "header"))...)
 	for i, kind := range vaultKinds {
 		full.byKind[kind] = keys[i]
 	}
-	full.wrap = keys[len(vaultKinds)]
+	full.wrap, full.vouch = keys[len(vaultKinds)], keys[len(vaultKinds)+1]
 	return &full, err
 }
 

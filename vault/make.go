@@ -1,9 +1,7 @@
 package vault
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json/v2"
 	"errors"
 
@@ -34,7 +32,7 @@ func build(ctx context.Context, cfg Config, share Share, c Creation) (*newVault,
 	b := &builder{ctx: ctx, cfg: cfg, share: share}
 	h, ring, handle := b.build(c)
 	n := &newVault{ring: ring, handle: handle}
-	n.encoded = do(b, h.encode)
+	n.encoded = b.encoded(h, ring)
 	if b.err != nil {
 		return nil, b.err
 	}
@@ -44,8 +42,24 @@ func build(ctx context.Context, cfg Config, share Share, c Creation) (*newVault,
 	} else {
 		n.records, err = startRecords()
 	}
-	n.records = append(n.records, store.Record{Name: waysName, Value: hashOf(n.encoded)})
 	return n, err
+}
+
+// encoded returns the header as it is stored, with a vouch of the vault key.
+func (b *builder) encoded(h *header, ring *keyring) []byte {
+	return do(b, func() ([]byte, error) {
+		return h.encode(func(text []byte) ([]byte, error) {
+			nonce := b.random(keyengine.NonceSize)
+			if b.err != nil {
+				return nil, b.err
+			}
+			sealed, err := b.cfg.Engine.Seal(b.ctx, keyengine.SealOp{Key: ring.vouch, Nonce: [keyengine.NonceSize]byte(nonce), AAD: text})
+			if err != nil {
+				return nil, err
+			}
+			return sealed[0], nil
+		})
+	})
 }
 
 // commit stores the first state, in place of the tombstone of an earlier vault.
@@ -263,35 +277,25 @@ func (v *Vault) openLedger(ctx context.Context) (err error) {
 	if err != nil || v.Locked() {
 		return err
 	}
-	if err = v.checkWays(ctx); err != nil {
+	if err = v.checkVouch(ctx); err != nil {
 		v.Ledger.Close()
 	}
 	return err
 }
 
-// waysName is the record that holds the header's hash under the vault key.
-var waysName = store.Name{Kind: kindWays, ID: "-"}
-
-func hashOf(encoded []byte) []byte {
-	sum := sha256.Sum256(encoded)
-	return sum[:]
-}
-
-// checkWays makes sure that the header was written by somebody who could open the
+// checkVouch makes sure that the header was written by somebody who could open the
 // vault: whoever holds the ledger key could have put another way in there, for which
-// the next vault key would be wrapped. Format 1 has no such record, and no way in
-// that could be added.
-func (v *Vault) checkWays(ctx context.Context) error {
-	return v.Ledger.Read(ctx, func(tx *ledger.Tx) error {
-		stored, err := tx.Get(waysName)
-		if err != nil || (stored == nil && v.header.Format == 1) {
-			return err
-		}
-		if !bytes.Equal(stored, hashOf(v.encoded)) {
-			return &ledger.IntegrityError{What: "vault header: its ways in"}
-		}
+// the next vault key would be wrapped. Format 1 has no vouch, and no way in but the
+// device's.
+func (v *Vault) checkVouch(ctx context.Context) error {
+	if v.header.Format == 1 {
 		return nil
-	})
+	}
+	_, err := v.cfg.Engine.Open(ctx, keyengine.OpenOp{Key: v.ring.vouch, AAD: v.header.text, Sealed: v.header.vouch})
+	if errors.Is(err, keyengine.ErrOpen) {
+		return &ledger.IntegrityError{What: "vault header"}
+	}
+	return err
 }
 
 // startRecords are what an empty vault starts with.
@@ -300,7 +304,7 @@ func startRecords() ([]store.Record, error) {
 	return []store.Record{{Name: countsName, Value: value}}, err
 }
 
-// as returns the same vault with another keyring, opened anew.
+// as returns the same vault with another keyring and header, opened anew.
 func (v *Vault) as(ctx context.Context, ring *keyring, h *header, encoded []byte) (*Vault, error) {
 	again := &Vault{opening: v.opening, keks: v.keks, header: h, encoded: encoded, ring: ring, signers: map[string]*Signer{}}
 	return again, again.openLedger(ctx)

@@ -113,6 +113,9 @@ func exampleHeader() *header {
 	}
 }
 
+// noVouch is as long as a vouch.
+func noVouch([]byte) ([]byte, error) { return make([]byte, vouchSize), nil }
+
 // TestHeaderRefuses: a slot that lacks what its kind needs, and a cost that would keep
 // the machine busy for an hour, are noticed before anything is computed.
 func TestHeaderRefuses(t *testing.T) {
@@ -138,7 +141,7 @@ func TestHeaderRefuses(t *testing.T) {
 	} {
 		h := exampleHeader()
 		change(h)
-		encoded, err := h.encode()
+		encoded, err := h.encode(noVouch)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -146,7 +149,7 @@ func TestHeaderRefuses(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	encoded, err := exampleHeader().encode()
+	encoded, err := exampleHeader().encode(noVouch)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,12 +160,12 @@ func TestHeaderRefuses(t *testing.T) {
 
 func FuzzHeader(f *testing.F) {
 	h := &header{Format: 1, Instance: make([]byte, 16), Slots: []slot{{ID: "x", Kind: "device"}}}
-	encoded, err := h.encode()
+	encoded, err := h.encode(noVouch)
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add(encoded)
-	if encoded, err = exampleHeader().encode(); err != nil {
+	if encoded, err = exampleHeader().encode(noVouch); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(encoded)
@@ -182,7 +185,7 @@ func FuzzHeader(f *testing.F) {
 				t.Errorf("%q: cost %+v accepted", b, s.Argon)
 			}
 		}
-		again, err := h.encode()
+		again, err := h.encode(noVouch)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -190,7 +193,7 @@ func FuzzHeader(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%q encodes to %q, which is refused: %v", b, again, err)
 		}
-		if twice, err := second.encode(); err != nil || !bytes.Equal(again, twice) {
+		if twice, err := second.encode(noVouch); err != nil || !bytes.Equal(again, twice) {
 			t.Errorf("%q encodes to %q, and then to %q (%v)", b, again, twice, err)
 		}
 	})

@@ -1,6 +1,7 @@
 package enclavetest
 
 import (
+	"bytes"
 	"encoding/json/v2"
 	"errors"
 	"fmt"
@@ -60,7 +61,8 @@ func openFromStorage(t *testing.T, o *Origin, share [32]byte) map[string]error {
 		Slots            []struct{ VaultKey []byte }
 		LedgerKey        struct{ Device []byte }
 	}
-	if err := json.Unmarshal(stored[0][1:], &header, json.MatchCaseInsensitiveNames(true)); err != nil || len(header.Slots) == 0 {
+	text, _, _ := bytes.Cut(stored[0][1:], []byte("\n"))
+	if err := json.Unmarshal(text, &header, json.MatchCaseInsensitiveNames(true)); err != nil || len(header.Slots) == 0 {
 		t.Fatalf("header %s: %v", stored[0], err)
 	}
 	value, err := device.Handle(ctx, id, store.Name{Kind: "device", ID: "-"})

@@ -96,17 +96,20 @@ func wrongPhrases(words []string) (texts []string, problems []prompt.Problem) {
 		return strings.Join(other, " ")
 	}
 	const foreign = "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about"
-	return []string{
-		"", replaced(4, "zzzz"), strings.Join(words[1:], " "), strings.Join(words, " ") + " abandon",
-		strings.Repeat("abandon ", 12), foreign,
-	}, []prompt.Problem{
-		{Code: prompt.WordCount},
-		{Code: prompt.WordUnknown, Number: 5, Text: "zzzz"},
-		{Code: prompt.WordCount, Number: 11},
-		{Code: prompt.WordCount, Number: 13},
-		{Code: prompt.PhraseChecksum},
-		{Code: prompt.PhraseOther},
+	for _, wrong := range []struct {
+		text    string
+		problem prompt.Problem
+	}{
+		{"", prompt.Problem{Code: prompt.WordCount}},
+		{replaced(4, "zzzz"), prompt.Problem{Code: prompt.WordUnknown, Number: 5, Text: "zzzz"}},
+		{strings.Join(words[1:], " "), prompt.Problem{Code: prompt.WordCount, Number: 11}},
+		{strings.Join(words, " ") + " abandon", prompt.Problem{Code: prompt.WordCount, Number: 13}},
+		{strings.Repeat("abandon ", 12), prompt.Problem{Code: prompt.PhraseChecksum}},
+		{foreign, prompt.Problem{Code: prompt.PhraseOther}},
+	} {
+		texts, problems = append(texts, wrong.text), append(problems, wrong.problem)
 	}
+	return texts, problems
 }
 
 // typesWrong has the user type every wrong phrase before the right one.

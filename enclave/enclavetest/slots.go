@@ -1,6 +1,7 @@
 package enclavetest
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json/v2"
 	"fmt"
@@ -336,7 +337,8 @@ func overwrite(t *testing.T, s store.Store, records []store.Record) {
 func editHeader(t *testing.T, r store.Record, edit func(header map[string]any)) store.Record {
 	t.Helper()
 	var header map[string]any
-	if err := json.Unmarshal(r.Value[1:], &header); err != nil {
+	before, vouch, _ := bytes.Cut(r.Value[1:], []byte("\n"))
+	if err := json.Unmarshal(before, &header); err != nil {
 		t.Fatal(err)
 	}
 	edit(header)
@@ -344,7 +346,7 @@ func editHeader(t *testing.T, r store.Record, edit func(header map[string]any)) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Value = append([]byte{1}, text...)
+	r.Value = slices.Concat([]byte{1}, text, []byte("\n"), vouch)
 	return r
 }
 
