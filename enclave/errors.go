@@ -86,17 +86,19 @@ func toError(err error) *api.Error {
 	}
 	for _, w := range words {
 		if errors.Is(err, w.err) {
-			return withMember(errorf(w.code, "%s", w.message))
+			e := errorf(w.code, "%s", w.message)
+			e.Details = details[w.err]
+			return e
 		}
 	}
 	return errorf(api.Internal, "the enclave met an error that it has no name for"+unknown)
 }
 
-func withMember(e *api.Error) *api.Error {
-	if e.Code == api.InvalidRequest {
-		e.Details = map[string]string{"member": "/params/publicKey"}
-	}
-	return e
+// details tell an app apart what has one code, or name the member.
+var details = map[error]map[string]string{
+	keyengine.ErrPublicKey: {"member": "/params/publicKey"},
+	prompt.ErrBusy:         {"reason": "dialog-open"},
+	prompt.ErrBackoff:      {"reason": "asked-too-soon"},
 }
 
 func lostError(lost *vault.LostError) *api.Error {

@@ -1,6 +1,7 @@
 package enclave
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"strconv"
@@ -20,14 +21,16 @@ func describeSave(c *call, _ *api.None) (prompt.Confirm, error) {
 }
 
 // backupSave hands a file to the user, by way of the frame: the app never has it.
-// It is in the log before it is handed out.
+// It is in the log before it is handed out, and again when the user has said that it
+// was kept.
 func backupSave(c *call, _ *api.None) (outcome, error) {
 	c.progress("encrypting")
 	saved, err := c.vault.Save(c.ctx, c.way, c.cfg.Origin, c.cfg.Account)
 	if err != nil {
 		return outcome{}, err
 	}
-	err = c.log(map[string]string{"epoch": strconv.FormatUint(saved.Epoch, 10), "keys": strconv.Itoa(saved.Keys)})
+	details := map[string]string{"epoch": strconv.FormatUint(saved.Epoch, 10), "keys": strconv.Itoa(saved.Keys)}
+	err = c.logAs("backup.save", details)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -37,6 +40,9 @@ func backupSave(c *call, _ *api.None) (outcome, error) {
 	})
 	if err == nil {
 		err = expect(answer, prompt.ChoiceSaved)
+	}
+	if err == nil {
+		err = c.logAs("backup.kept", details)
 	}
 	return outcome{Result: api.Saved{CreatedAt: saved.CreatedAt, Epoch: saved.Epoch, Keys: saved.Keys, Damaged: saved.Damaged, Bytes: len(saved.File)}}, err
 }
@@ -52,7 +58,7 @@ func backupRestore(c *call, p *api.RestoreParams) (outcome, error) {
 	if failure := checkSeen(p.Seen); failure != nil {
 		return outcome{}, failure
 	}
-	creation := vault.Creation{Persistence: orElse(p.Persistence, vault.PersistDevice), Idle: idleOf(p.IdleSeconds), From: &vault.Backup{}}
+	creation := vault.Creation{Persistence: cmp.Or(p.Persistence, vault.PersistDevice), Idle: idleOf(p.IdleSeconds), From: &vault.Backup{}}
 	err := c.vaults.Room(c.ctx, creation)
 	if err != nil {
 		return outcome{}, err
@@ -73,7 +79,7 @@ func backupRestore(c *call, p *api.RestoreParams) (outcome, error) {
 	out, err := c.create(creation, map[string]string{
 		"persistence": creation.Persistence, "lock": p.Lock,
 		"epoch": strconv.FormatUint(facts.Epoch, 10), "keys": strconv.Itoa(facts.Keys), "saved": strconv.FormatInt(facts.CreatedAt, 10),
-		"from": facts.Origin, "logSize": strconv.FormatUint(facts.LogSize, 10), "logRoot": base64.RawURLEncoding.EncodeToString(facts.LogRoot),
+		"from": facts.Origin, "logSize": strconv.FormatUint(facts.LogSize, 10), "logRoot": base64.RawURLEncoding.EncodeToString(facts.LogRoot), "logKey": facts.LogKey,
 	})
 	if err == nil {
 		c.done(prompt.Done{What: c.row.Method, Keys: facts.Keys})

@@ -2,6 +2,7 @@ package enclave
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/kms-enclave/kms-enclave/api"
 	"github.com/kms-enclave/kms-enclave/audit"
@@ -99,7 +100,7 @@ func slotsChange(c *call, p *api.SlotParams) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	slot, err := c.newPassphrase(s.Label, prompt.ForChange)
+	slot, err := c.newPassphrase(prompt.ForChange)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -110,30 +111,39 @@ func slotsChange(c *call, p *api.SlotParams) (outcome, error) {
 // slotsManage shows the ways in, and lets the user change them until the user has
 // enough. Each change takes a proof of its own. Whoever gives up one is back at the list.
 func slotsManage(c *call, p *api.None) (outcome, error) {
-	changed := false
-	for {
-		answer, err := c.ask(c.methods())
-		if errors.Is(err, prompt.ErrCancelled) || (err == nil && answer.Choice == prompt.ChoiceClose) {
-			break
-		}
-		if err != nil {
-			return outcome{}, err
-		}
-		switch err := c.manage(answer); {
-		case err == nil:
-			changed = true
-		case errors.Is(err, prompt.ErrCancelled), errors.Is(err, vault.ErrManySlots), errors.Is(err, vault.ErrSlotExists),
-			errors.Is(err, vault.ErrLastSlot), errors.Is(err, vault.ErrNoSlot):
-			// Back at the list, which shows what there is.
-		default:
-			return outcome{}, err
-		}
-	}
-	if !changed {
+	changed, err := c.manageAll()
+	switch {
+	case err != nil && !changed:
+		return outcome{}, err
+	case err != nil:
+		c.closeDialog(err) // what was changed before is answered all the same
+	case !changed:
 		c.closeDialog(prompt.ErrClosed)
 	}
 	return vaultStatus(c, p)
 }
+
+// manageAll shows the list until the user closes it, and reports whether something was
+// changed.
+func (c *call) manageAll() (changed bool, err error) {
+	for {
+		answer, err := c.ask(c.methods())
+		if errors.Is(err, prompt.ErrCancelled) || (err == nil && answer.Choice == prompt.ChoiceClose) {
+			return changed, nil
+		}
+		if err != nil {
+			return changed, err
+		}
+		err = c.manage(answer)
+		if err != nil && !slices.ContainsFunc(backAtTheList, func(back error) bool { return errors.Is(err, back) }) {
+			return changed, err
+		}
+		changed = changed || err == nil
+	}
+}
+
+// backAtTheList are the errors after which the list shows what there is.
+var backAtTheList = []error{prompt.ErrCancelled, vault.ErrManySlots, vault.ErrSlotExists, vault.ErrLastSlot, vault.ErrNoSlot}
 
 func (c *call) methods() prompt.Methods {
 	m := prompt.Methods{App: c.app(), Lock: c.vault.Lock()}

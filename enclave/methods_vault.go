@@ -173,7 +173,7 @@ func (c *call) raise(way *vault.Way, old *vault.Slot, took time.Duration, text s
 	}
 	c.progress("encrypting")
 	cfg := c.vaultConfig()
-	slot, err := cfg.PassphraseSlot(old.Label, text, params)
+	slot, err := cfg.PassphraseSlot(text, params)
 	if err != nil {
 		return err
 	}
@@ -190,7 +190,7 @@ func (c *call) passphraseSlot() *vault.Slot {
 }
 
 func (c *call) replaceForgotten(way *vault.Way, old *vault.Slot) error {
-	slot, err := c.newPassphrase(old.Label, prompt.ForForgot)
+	slot, err := c.newPassphrase(prompt.ForForgot)
 	if err != nil {
 		return err
 	}

@@ -202,7 +202,7 @@ type NewPassphrase struct {
 type NewPasskey struct {
 	App       App      `json:"app"`
 	For       string   `json:"for"`
-	Label     string   `json:"label"`     // suggested; ≤ 64 characters
+	Label     string   `json:"label"`     // the app's suggestion, ≤ 64 characters; it may be empty, and so may what the user makes of it
 	Challenge []byte   `json:"challenge"` // 32 random bytes
 	User      []byte   `json:"user"`      // WebAuthn user handle, random, 32 bytes
 	Salt      []byte   `json:"salt"`      // PRF input, 32 bytes
@@ -301,9 +301,7 @@ type Done struct {
 
 // Progress is not a question: something is being done.
 type Progress struct {
-	What  string `json:"what"` // "checking", "encrypting", "rewrapping", "reading", "writing"
-	Done  int    `json:"done,omitzero"`
-	Total int    `json:"total,omitzero"`
+	What string `json:"what"` // "checking", "encrypting", "rewrapping" or "writing"
 }
 
 // Kind implements Screen.

@@ -32,7 +32,7 @@ type contents struct {
 	Account  string      `json:"account"`  //
 	Keys     []backupKey `json:"keys"`     // in order of kid
 	Log      logHead     `json:"log"`      // of the vault when it was saved; the log itself stays behind
-	Verifier string      `json:"verifier"` // of that log's checkpoints; nothing here reads it
+	Verifier string      `json:"verifier"` // of that log's checkpoints
 }
 
 type backupKey struct {
@@ -290,6 +290,7 @@ type Facts struct {
 	Lineage         string
 	LogSize         uint64 // entries of the log that was left behind
 	LogRoot         []byte
+	LogKey          string // that signs the old log's heads: a note verifier key
 }
 
 // Facts returns what is known of the backup.
@@ -297,6 +298,7 @@ func (b *Backup) Facts() Facts {
 	return Facts{
 		Origin: b.contents.Origin, Account: b.contents.Account, CreatedAt: b.file.CreatedAt, Epoch: b.file.Epoch,
 		Keys: len(b.contents.Keys), Lineage: encodeID(b.file.Vault[:]), LogSize: b.contents.Log.Size, LogRoot: bytes.Clone(b.contents.Log.Root),
+		LogKey: b.contents.Verifier,
 	}
 }
 

@@ -173,6 +173,11 @@ func putNewKey(tx *ledger.Tx, key *Key, maxKeys int) error {
 		return ErrManyKeys
 	}
 	n.Keys++
+	return putKey(tx, key, n)
+}
+
+// putKey stores a key, and the counts as they are then.
+func putKey(tx *ledger.Tx, key *Key, n counts) error {
 	return errors.Join(
 		putJSON(tx, keyName(key.KID), key.KeyRecord),
 		putJSON(tx, metaName(key.KID), key.KeyMeta),
@@ -240,10 +245,7 @@ func end(tx *ledger.Tx, key *Key) error {
 		return err
 	}
 	n.Epoch++
-	return errors.Join(
-		putJSON(tx, keyName(key.KID), key.KeyRecord),
-		putJSON(tx, metaName(key.KID), key.KeyMeta),
-		putJSON(tx, countsName, n))
+	return putKey(tx, key, n)
 }
 
 // Key returns one key. ErrNoKey if there is none.

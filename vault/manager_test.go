@@ -36,7 +36,7 @@ func TestShortReads(t *testing.T) {
 		})
 		defer m.Close()
 		cfg := Config{Engine: native.New(rand.Reader), Rand: c, Now: time.Now}
-		slot, err := cfg.DeviceSlot("This browser")
+		slot, err := cfg.DeviceSlot()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -98,11 +98,11 @@ func (p *profile) unlock(way *Way) *Vault {
 }
 
 func (p *profile) device() NewSlot {
-	return must[NewSlot](p.t)(p.cfg.DeviceSlot("This browser"))
+	return must[NewSlot](p.t)(p.cfg.DeviceSlot())
 }
 
 func (p *profile) passphrase(text string) NewSlot {
-	return must[NewSlot](p.t)(p.cfg.PassphraseSlot("Passphrase", text, passphrase.Floor))
+	return must[NewSlot](p.t)(p.cfg.PassphraseSlot(text, passphrase.Floor))
 }
 
 // passkey returns a way in whose credential and secret are its name, padded.

@@ -261,7 +261,7 @@ func TestRaise(t *testing.T) {
 	before, records := p.vault().header, p.sealedByVaultKey()
 	way := must[*Way](t)(p.vault().Passphrase(t.Context(), "the same passphrase"))
 	stronger := passphrase.Params{MemoryKiB: passphrase.Floor.MemoryKiB, Passes: passphrase.Floor.Passes + 1}
-	slot := must[NewSlot](t)(p.cfg.PassphraseSlot("", "the same passphrase", stronger))
+	slot := must[NewSlot](t)(p.cfg.PassphraseSlot("the same passphrase", stronger))
 	p.change(Change{Way: way, Add: &slot, Remove: before.byKind(KindPassphrase).ID, Same: true})
 	old, now := before.byKind(KindPassphrase), p.reload().header.byKind(KindPassphrase)
 	if now.ID != old.ID || now.Label != old.Label || *now.Argon != stronger {

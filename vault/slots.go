@@ -71,11 +71,11 @@ func (cfg *Config) random(n int) ([]byte, error) {
 }
 
 // DeviceSlot returns a way in that asks for nothing.
-func (cfg *Config) DeviceSlot(label string) (NewSlot, error) { return cfg.newSlot(KindDevice, label) }
+func (cfg *Config) DeviceSlot() (NewSlot, error) { return cfg.newSlot(KindDevice, "") }
 
 // PassphraseSlot returns a way in by a passphrase, which must be normalised. It takes as long as p costs.
-func (cfg *Config) PassphraseSlot(label, text string, p passphrase.Params) (NewSlot, error) {
-	n, err := cfg.newSlot(KindPassphrase, label)
+func (cfg *Config) PassphraseSlot(text string, p passphrase.Params) (NewSlot, error) {
+	n, err := cfg.newSlot(KindPassphrase, "")
 	if err != nil {
 		return n, err
 	}

@@ -130,12 +130,19 @@ func (e *Engine) Seal(ctx context.Context, ops ...keyengine.SealOp) ([][]byte, e
 }
 
 func (e *Engine) encryptAll(ops []keyengine.SealOp) ([]any, error) {
+	return e.begin(len(ops), func(i int) (js.Value, error) {
+		op := &ops[i]
+		return jsbridge.Invoke(e.fn.encrypt, e.hot.gcm(op.Nonce[:], op.AAD), op.Key.(*aeadKey).handle, e.hot.data.Lend(op.Plaintext))
+	})
+}
+
+// begin makes the requests 0 … n-1, which may use what is hot, and returns their promises.
+func (e *Engine) begin(n int, request func(i int) (js.Value, error)) ([]any, error) {
 	e.hot.Lock()
 	defer e.hot.Unlock()
-	promises := make([]any, len(ops))
-	for i := range ops {
-		op := &ops[i]
-		p, err := jsbridge.Invoke(e.fn.encrypt, e.hot.gcm(op.Nonce[:], op.AAD), op.Key.(*aeadKey).handle, e.hot.data.Lend(op.Plaintext))
+	promises := make([]any, n)
+	for i := range promises {
+		p, err := request(i)
 		if err != nil {
 			return nil, err
 		}
@@ -176,19 +183,11 @@ func (e *Engine) Open(ctx context.Context, ops ...keyengine.OpenOp) ([][]byte, e
 }
 
 func (e *Engine) decryptAll(ops []keyengine.OpenOp) ([]any, error) {
-	e.hot.Lock()
-	defer e.hot.Unlock()
-	promises := make([]any, len(ops))
-	for i := range ops {
+	return e.begin(len(ops), func(i int) (js.Value, error) {
 		op := &ops[i]
 		nonce, body, _ := form.Split(op.Sealed)
-		p, err := jsbridge.Invoke(e.fn.decrypt, e.hot.gcm(nonce, op.AAD), op.Key.(*aeadKey).handle, e.hot.data.Lend(body))
-		if err != nil {
-			return nil, err
-		}
-		promises[i] = p
-	}
-	return promises, nil
+		return jsbridge.Invoke(e.fn.decrypt, e.hot.gcm(nonce, op.AAD), op.Key.(*aeadKey).handle, e.hot.data.Lend(body))
+	})
 }
 
 // all waits for the promises, and returns their values by index.

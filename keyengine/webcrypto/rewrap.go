@@ -120,34 +120,18 @@ func (e *Engine) rewrapChunk(ctx context.Context, ops []keyengine.RewrapOp) ([][
 }
 
 func (e *Engine) unwrapAll(ops []keyengine.RewrapOp) ([]any, error) {
-	e.hot.Lock()
-	defer e.hot.Unlock()
-	promises := make([]any, len(ops))
-	for i := range ops {
+	return e.begin(len(ops), func(i int) (js.Value, error) {
 		op := &ops[i]
 		nonce, body, _ := form.Split(op.Wrapped)
-		p, err := jsbridge.Invoke(e.fn.unwrapKey, e.formats.raw, e.hot.data.Lend(body), op.From.Key.(*aeadKey).handle,
+		return jsbridge.Invoke(e.fn.unwrapKey, e.formats.raw, e.hot.data.Lend(body), op.From.Key.(*aeadKey).handle,
 			e.hot.gcm(nonce, op.From.AAD), e.hmac, true, e.usages.sign)
-		if err != nil {
-			return nil, err
-		}
-		promises[i] = p
-	}
-	return promises, nil
+	})
 }
 
 func (e *Engine) wrapAll(ops []keyengine.RewrapOp, handles func(i int) js.Value, nonces [][]byte) ([]any, error) {
-	e.hot.Lock()
-	defer e.hot.Unlock()
-	promises := make([]any, len(ops))
-	for i := range ops {
+	return e.begin(len(ops), func(i int) (js.Value, error) {
 		op := &ops[i]
 		nonces[i] = newNonce()
-		p, err := jsbridge.Invoke(e.fn.wrapKey, e.formats.raw, handles(i), op.To.Key.(*aeadKey).handle, e.hot.gcm(nonces[i], op.To.AAD))
-		if err != nil {
-			return nil, err
-		}
-		promises[i] = p
-	}
-	return promises, nil
+		return jsbridge.Invoke(e.fn.wrapKey, e.formats.raw, handles(i), op.To.Key.(*aeadKey).handle, e.hot.gcm(nonces[i], op.To.AAD))
+	})
 }
