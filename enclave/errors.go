@@ -37,6 +37,7 @@ var words = []struct {
 	{ledger.ErrTimeout, api.Timeout, "storage did not answer in time" + unknown},
 	{errClosed, api.Interrupted, "the enclave is closing" + unknown},
 	{ledger.ErrClosed, api.Interrupted, "the vault was closed meanwhile" + unknown},
+	{vault.ErrChanged, api.Interrupted, "it was done, but the vault did not open again; look at vault.status"},
 	{prompt.ErrCancelled, api.Cancelled, "the user said no"},
 	{prompt.ErrExpired, api.Expired, "nobody answered the dialog; ask again when the user is there"},
 	{prompt.ErrBusy, api.Denied, "another dialog of this vault is open; wait for its answer"},

@@ -12,6 +12,7 @@ import (
 	"github.com/kms-enclave/kms-enclave/ledger"
 	"github.com/kms-enclave/kms-enclave/prompt"
 	"github.com/kms-enclave/kms-enclave/store"
+	"github.com/kms-enclave/kms-enclave/vault"
 )
 
 // TestOutcomes: an error promises that nothing was done only if that is known. A
@@ -30,6 +31,7 @@ func TestOutcomes(t *testing.T) {
 		{context.DeadlineExceeded, api.Timeout, false},
 		{errCancelled, api.Cancelled, false},
 		{errors.New("something else"), api.Internal, false},
+		{vault.ErrChanged, api.Interrupted, true},
 		{prompt.ErrCancelled, api.Cancelled, true},
 		{store.ErrConflict, api.Conflict, true},
 		{ledger.ErrReplaced, api.Conflict, true},

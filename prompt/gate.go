@@ -111,10 +111,13 @@ func (g *Gate) free(shown bool) {
 	}
 	now := time.Now()
 	g.shown = append(g.shown, now)
-	if n := len(g.shown); n >= shownMost && now.Sub(g.shown[n-shownMost]) < shownWithin {
-		g.until = now.Add(firstBackoff)
-		g.shown = nil
+	if len(g.shown) < shownMost {
+		return
 	}
+	if now.Sub(g.shown[0]) < shownWithin {
+		g.until = now.Add(firstBackoff)
+	}
+	g.shown = g.shown[1:]
 }
 
 func (g *Gate) leave(outcome error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json/v2"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/kms-enclave/kms-enclave/audit"
@@ -114,8 +115,15 @@ func (v *Vault) change(ctx context.Context, c Change, entry audit.Entry) (*Vault
 	if err != nil {
 		return nil, err
 	}
-	return v.as(ctx, ring, next, encoded)
+	changed, err := v.as(ctx, ring, next, encoded)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrChanged, err) // what it is says nothing of what was done
+	}
+	return changed, nil
 }
+
+// ErrChanged: the ways in were changed, and the vault does not open again right away.
+var ErrChanged = errors.New("vault: changed, and closed")
 
 // renew makes a new vault key, wraps it for every way in, and wraps the ledger key
 // under it.

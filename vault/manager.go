@@ -248,7 +248,7 @@ func (m *Manager) replace(ctx context.Context, v *Vault, with func() (*Vault, er
 		return nil, ledger.ErrReplaced
 	}
 	next, err := with()
-	if ledger.IsOver(err) || errors.Is(err, ledger.ErrTimeout) {
+	if ledger.IsOver(err) || errors.Is(err, ledger.ErrTimeout) || errors.Is(err, ErrChanged) {
 		m.drop() // whoever asks next looks again
 	}
 	if err != nil {

@@ -4,6 +4,7 @@ package vault
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"errors"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/kms-enclave/kms-enclave/keyengine"
 	"github.com/kms-enclave/kms-enclave/ledger"
 	"github.com/kms-enclave/kms-enclave/passphrase"
+	"github.com/kms-enclave/kms-enclave/store"
 )
 
 // renewals are the changes that take somebody's way in away: what there is to begin
@@ -298,5 +300,45 @@ func TestChangeTakesAWay(t *testing.T) {
 	p.m.drop()
 	if _, err := p.m.Change(t.Context(), p.vault(), Change{Remove: v.header.Slots[0].ID}, entry); !errors.Is(err, ErrLocked) {
 		t.Errorf("while it is locked: %v", err)
+	}
+}
+
+// once fails one read after the next commit.
+type once struct {
+	store.Store
+	armed, due bool
+}
+
+func (o *once) Commit(ctx context.Context, b store.Batch) error {
+	err := o.Store.Commit(ctx, b)
+	o.due, o.armed = o.armed, false
+	return err
+}
+
+func (o *once) Get(ctx context.Context, id string, names ...store.Name) ([][]byte, error) {
+	if o.due {
+		o.due = false
+		return nil, store.ErrUnavailable
+	}
+	return o.Store.Get(ctx, id, names...)
+}
+
+// TestChangedButClosed: a change that is stored is not called one that failed, whatever
+// comes behind it, and the vault is found again as it is then.
+func TestChangedButClosed(t *testing.T) {
+	p := newProfile(t)
+	s := &once{Store: p.db}
+	p.cfg.Device = s
+	p.m = NewManager(p.cfg)
+	p.create(nil, p.device(), p.passkey("one"))
+	slot := p.passkey("two")
+	v := p.vault()
+	s.armed = true
+	_, err := p.m.Change(t.Context(), v, Change{Way: must[*Way](t)(v.Device()), Add: &slot}, entry)
+	if !errors.Is(err, ErrChanged) || errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("changed: %v", err)
+	}
+	if got := len(p.vault().Slots()); got != 3 {
+		t.Errorf("%d ways in, 3 wanted", got)
 	}
 }
