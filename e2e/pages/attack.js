@@ -59,7 +59,8 @@ export async function attack(share) {
             .then(() => report.opened.push(key.join("/")), () => {});
         }
         if (key[1] !== "vault") continue;
-        const header = JSON.parse(new TextDecoder().decode(value.slice(1)));
+        const [text] = new TextDecoder().decode(value.slice(1)).split("\n"); // the vouch of the vault key is the line after it
+        const header = JSON.parse(text);
         report.deviceSecret = await tryHeader(header, handle).catch((e) => `${e.name}: ${e.message}`);
       }
     }
