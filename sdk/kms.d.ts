@@ -111,9 +111,13 @@ export interface Events {
   /** The vault is open: it was unlocked, made or restored, or has no lock and was found at the start. There is no data. */
   unlocked: undefined;
   /**
-   * Something the user should know: what an error of a call looks like. With code "integrity" and details.reason "rolled-back"
-   * it is the SDK's own, at most once per connection: an unlocked vault showed a lower `lineage.epoch` (details.found) than was
-   * seen of it before (details.seen), so all that the enclave stores was put back. What was noted stays the newer one.
+   * Something the user should know: what an error of a call looks like. With code "integrity" and these in details.reason
+   * it is the SDK's own, each at most once per connection, and what the SDK remembers stays as it was:
+   *
+   * - "rolled-back": an unlocked vault showed a lower `lineage.epoch` (details.found) than was seen of it before
+   *   (details.seen), so all that the enclave stores was put back.
+   * - "another-vault": an unlocked vault showed another `lineage.vault` (details.found) than the one that was seen here
+   *   (details.seen), which nobody had this SDK destroy, so what the enclave stores was replaced.
    */
   alert: { code: ErrorCode; message: string; retryable: boolean; details?: Record<string, string> };
   /** The connection is over and every further call rejects. */
@@ -139,11 +143,13 @@ type Named = {
  * - What needs an open vault: `locked`, until `vault.unlock`; `not_found` if there is none, or it is lost.
  * - What opens a dialog (vault.create with a lock, vault.unlock, vault.destroy, slots.*, recovery.*, backup.*, keys.rotate,
  *   keys.revoke, audit.show): `cancelled` if the user said no or your signal fired, `expired` after ten minutes, `denied` if
- *   another dialog is open or the user was asked too often. Nothing was done then, unless your signal fired after the
+ *   another dialog is open (details.reason "dialog-open") or the user was asked too often ("asked-too-soon"). Nothing was done then, unless your signal fired after the
  *   user's yes: what is being written is not called back.
  * - `backup.restore`: `exists` if there is a vault, locked or not; it takes the place of one whose storage was emptied. Unless you give
  *   `seen`, the SDK gives what it saw last of the vault that was here, and the enclave takes no older file.
  * - `backup.save`, `recovery.check`: `not_found` without a recovery phrase.
+ * - `backup.save`: `cancelled` only before the download was begun. After that the user can save again, or say that the file is
+ *   there, and Escape says so, too: the result tells what the file holds, and not that anybody has it.
  * - `vault.lock`: `unsupported` if the vault has no lock.
  */
 export interface Kms extends Named {

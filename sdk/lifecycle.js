@@ -1,9 +1,10 @@
 // One connection: a session, its replacement if the worker dies, and what the SDK adds to some calls.
 //
 // The worker is restarted once, with a new frame and a new handshake. A second death ends the
-// connection: something is wrong with it that restarting does not mend. Other tabs make and destroy
+// connection: something is wrong with it that restarting does not mend. A page that is left takes its worker
+// with it, so that no unlocked vault outlives it; shown again, it gets another one. Other tabs make and destroy
 // the same vault; where that leaves this worker with another share or marker than the stored ones,
-// it is launched again with those, which is no death.
+// it is launched again with those. Neither is a death.
 
 import { AGAIN, Channel, browserClock } from "./channel.js";
 import { KmsError, asKmsError } from "./errors.js";
@@ -11,6 +12,7 @@ import { Events } from "./events.js";
 import { Heartbeat } from "./heartbeat.js";
 import { launch } from "./launch.js";
 import { METHODS } from "./methods.js";
+import { LEFT } from "./session.js";
 import { isLineage } from "./share.js";
 
 /** The enclave ends a dialog after ten minutes; one that stays longer no longer stops the clocks. */
@@ -25,7 +27,9 @@ const RELAUNCHES = 3;
 /** @typedef {Omit<import("./launch.js").Plan, "held"> & { store: import("./share.js").ShareStore }} Plan */
 
 /** After these the vault's lineage is another one, and a status says which. */
-const CHANGES = new Set(["keys.rotate", "keys.revoke", "slots.add", "slots.remove", "slots.change", "recovery.enable"]);
+const CHANGES = new Set(["keys.rotate", "keys.revoke", "slots.remove", "slots.change", "recovery.enable"]);
+
+/** How a vault contradicts what was seen here. @typedef {"rolled-back" | "another-vault"} Contradiction */
 
 /** What surrounds a call: see CallOptions in channel.js. @typedef {Pick<import("./channel.js").CallOptions, "prepare" | "succeeded" | "undone">} Around */
 
@@ -44,9 +48,9 @@ export class Connection {
   /** @type {unknown} */ #dialogTimer;
   #deaths = 0;
   #ended = false;
-  /** The lineage that was noted last, so that not every status is a transaction. @type {import("./share.js").Lineage | undefined} */ #noted;
-  #doubting = false; // whether the enclave is being asked again, because it showed an older state than was seen
-  #alerted = false; // whether the app was told that the vault was rolled back
+  /** The lineage that is stored, as far as this tab knows, so that not every status is a transaction. @type {import("./share.js").Lineage | undefined} */ #noted;
+  #doubting = false; // whether the enclave is being asked again, because it showed what contradicts what was seen
+  /** What the app was told of that. @type {Set<Contradiction>} */ #alerted = new Set();
   #sessionVault = false; // whether this worker holds a vault with persistence "session", which no share or marker is about
 
   /**
@@ -91,6 +95,7 @@ export class Connection {
         message: (text) => void this.#message(text),
         dialog: (open) => this.#dialog(open),
         pong: (id) => this.#heart.pong(id),
+        left: () => void this.#left(),
         died: (message) => void this.#died(message),
       },
     );
@@ -239,7 +244,7 @@ export class Connection {
     this.#leave();
     this.#channel.detach("the enclave did not come to an end, and was started again");
     try {
-      await this.open();
+      await this.#reopen();
     } catch (error) {
       const reason = asKmsError(error, "launch_refused", "the enclave could not be launched again");
       this.#end(reason);
@@ -289,59 +294,75 @@ export class Connection {
    * @param {unknown} status
    */
   #note(status) {
-    const lineage = lineageOf(status);
+    const lineage = vouched(status);
     const held = this.#held;
-    if (!lineage || !held || persistenceOf(status) !== "device") return;
-    const known = this.#noted;
-    const older = known !== undefined && isOlder(lineage, known);
-    if (older ? this.#alerted : known?.vault === lineage.vault && known.epoch >= lineage.epoch) return;
-    if (!older) this.#noted = lineage;
-    void this.#compare(held, lineage, isUnlocked(status));
+    if (!lineage || !held) return;
+    if (this.#noted && sameState(lineage, this.#noted)) return;
+    void this.#compare(held, lineage);
   }
 
   /**
    * @param {import("./share.js").Held} held
    * @param {import("./share.js").Lineage} lineage
-   * @param {boolean} unlocked
    */
-  async #compare(held, lineage, unlocked) {
+  async #compare(held, lineage) {
     try {
-      const { lineage: seen } = await this.#plan.store.note(held, lineage);
-      if (!seen || !isOlder(lineage, seen)) return;
-      this.#noted = seen;
-      if (unlocked) await this.#doubt();
+      const stored = await this.#plan.store.note(held, lineage);
+      // Also where it is a lower one: another tab may have restored that, on purpose, and the vault grows from there.
+      this.#noted = stored.lineage ?? undefined;
+      if (this.#contradiction(stored, held, lineage)) await this.#doubt();
     } catch {
       this.#noted = undefined;
     }
   }
 
   /**
-   * The enclave showed an older state of the vault than was seen. That may be what it was when another tab had not
+   * How a state of a vault contradicts what is stored. Another vault does only if the record is that of this launch:
+   * a tab that is late speaks of a vault that is gone.
+   *
+   * @param {import("./share.js").Stored} stored
+   * @param {import("./share.js").Held} held
+   * @param {import("./share.js").Lineage} found
+   * @returns {Contradiction | undefined}
+   */
+  #contradiction(stored, held, found) {
+    const { lineage: seen } = stored;
+    if (!seen) return undefined;
+    if (seen.vault === found.vault) return found.epoch < seen.epoch ? "rolled-back" : undefined;
+    return this.#plan.store.isOf(stored, held) ? "another-vault" : undefined;
+  }
+
+  /**
+   * The enclave showed what contradicts what was seen. That may be what it was when another tab had not
    * yet changed it, so it is asked once more: what was seen was stored before it is asked, and the enclave answers
-   * with what is stored. If it still is an older one, all of the enclave's storage was put back.
+   * with what is stored. If it still does, the enclave's storage was put back, or replaced.
    */
   async #doubt() {
-    if (this.#doubting || this.#alerted || this.#ended) return;
+    if (this.#doubting || this.#ended) return;
     this.#doubting = true;
     try {
-      const status = await this.call("vault.status", {});
-      const found = lineageOf(status);
-      const { lineage: seen } = await this.#plan.store.read();
-      const back = found && seen && isUnlocked(status) && persistenceOf(status) === "device" && isOlder(found, seen);
-      if (back && !this.#ended) this.#rolledBack(seen, found);
+      const found = vouched(await this.call("vault.status", {}));
+      const stored = await this.#plan.store.read();
+      const reason = found && this.#held && this.#contradiction(stored, this.#held, found);
+      if (reason && stored.lineage && !this.#ended) this.#tell(reason, stored.lineage, found);
     } finally {
       this.#doubting = false;
     }
   }
 
   /**
+   * @param {Contradiction} reason
    * @param {import("./share.js").Lineage} seen
    * @param {import("./share.js").Lineage} found
    */
-  #rolledBack(seen, found) {
-    this.#alerted = true;
-    const message = `storage: the vault is in an older state (${found.epoch}) than this app has seen before (${seen.epoch}): all that the enclave stores was put back. Keys that were replaced or revoked since may work again`;
-    const details = { reason: "rolled-back", seen: String(seen.epoch), found: String(found.epoch) };
+  #tell(reason, seen, found) {
+    if (this.#alerted.has(reason)) return;
+    this.#alerted.add(reason);
+    const back = reason === "rolled-back";
+    const message = back
+      ? `storage: the vault is in an older state (${found.epoch}) than this app has seen before (${seen.epoch}): all that the enclave stores was put back. Keys that were replaced or revoked since may work again`
+      : `storage: this is another vault (${found.vault}) than the one that this app has seen here (${seen.vault}): what the enclave stores was replaced. Keys of a vault that was given up may work again`;
+    const details = { reason, seen: back ? String(seen.epoch) : seen.vault, found: back ? String(found.epoch) : found.vault };
     this.events.emit("alert", { code: "integrity", message, retryable: false, details });
   }
 
@@ -383,10 +404,33 @@ export class Connection {
     this.#channel.detach(message);
     this.#deaths += 1;
     if (this.#deaths > 1) return this.#end(new KmsError("interrupted", `${message}, for the second time; connect again`));
+    await this.#restart();
+  }
+
+  /** The page was left, and is there again: the browser had kept it. */
+  async #left() {
+    if (!this.#session || this.#ended) return;
+    this.#leave();
+    this.#channel.detach("the page was left");
+    await this.#restart();
+  }
+
+  async #restart() {
     try {
-      await this.open();
+      await this.#reopen();
     } catch (error) {
       this.#end(asKmsError(error, "launch_refused", "the enclave could not be restarted"));
+    }
+  }
+
+  /** As `open`; and again for as long as the page is left while the worker starts. */
+  async #reopen() {
+    for (;;) {
+      try {
+        return await this.open();
+      } catch (error) {
+        if (!(error instanceof KmsError) || error.details.cause !== LEFT) throw error;
+      }
     }
   }
 
@@ -419,20 +463,24 @@ function lineageOf(status) {
 }
 
 /**
- * Whether one state is known to be older than another of the same vault. While a vault is locked, its epoch is 0 or missing:
- * that is not known.
+ * The lineage that a status vouches for: that of a vault on the device, once it is unlocked. While it is locked, nothing
+ * has opened what the enclave read, and its epoch is 0 or missing.
  *
- * @param {import("./share.js").Lineage} one
- * @param {import("./share.js").Lineage} other
- * @returns {boolean}
+ * @param {unknown} status
+ * @returns {import("./share.js").Lineage | undefined}
  */
-function isOlder(one, other) {
-  return one.vault === other.vault && one.epoch >= 1 && one.epoch < other.epoch;
+function vouched(status) {
+  const { state } = /** @type {{ state?: unknown }} */ (status ?? {});
+  const lineage = state === "unlocked" && persistenceOf(status) === "device" ? lineageOf(status) : undefined;
+  return lineage && lineage.epoch >= 1 ? lineage : undefined;
 }
 
-/** @param {unknown} status */
-function isUnlocked(status) {
-  return /** @type {{ state?: unknown } | null | undefined} */ (status)?.state === "unlocked";
+/**
+ * @param {import("./share.js").Lineage} one
+ * @param {import("./share.js").Lineage} other
+ */
+function sameState(one, other) {
+  return one.vault === other.vault && one.epoch === other.epoch;
 }
 
 /** @param {unknown} value with or without a persistence */

@@ -2,18 +2,22 @@
 
 import { CODES, KmsError } from "./errors.js";
 
+/** details.cause of a start that ended because the page was left. */
+export const LEFT = "left";
+
 /**
  * What a session tells.
  * @typedef {object} Listener
  * @property {(text: string) => void} message JSON text from the worker: a reply or an event
  * @property {(open: boolean) => void} dialog the enclave begins or ends a dialog
  * @property {(id: number) => void} pong
+ * @property {() => void} left the page was left, which ends the worker; it may be shown again. Nothing after it
  * @property {(message: string) => void} died once, and nothing after it
  */
 
 /**
- * A session, from its handshake on. It throws nothing: what goes wrong is told by `started` and `died`.
- * After `dispose` or `died` nothing is heard from it, and what is posted goes nowhere.
+ * A session, from its handshake on. It throws nothing: what goes wrong is told by `started`, `left` and `died`.
+ * After `dispose`, `left` or `died` nothing is heard from it, and what is posted goes nowhere.
  */
 export class Session {
   #app = new MessageChannel();
@@ -93,7 +97,14 @@ export class Session {
     else if (type === "pong" && typeof id === "number") this.#listener.pong(id);
     else if (type === "failed") this.#fail(new KmsError(CODES.find((each) => each === code) ?? "launch_refused", `the enclave's worker did not start: ${words}`));
     else if (type === "refused") this.#fail(refusal(reason, words));
+    else if (type === "left") this.#leave();
     else if (type === "died") this.#die(`the enclave's worker ended (${words})`);
+  }
+
+  #leave() {
+    this.#over = true;
+    this.#fail(new KmsError("launch_refused", "while it started, the page was left; connect again", { retryable: true, details: { cause: LEFT } }));
+    this.#listener.left();
   }
 
   /** @param {string} message */

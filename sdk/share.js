@@ -10,7 +10,11 @@
 //
 // `share` is null if the app keeps the share elsewhere, and once a vault was destroyed. `lineage` is the
 // newest state of the vault that was seen here, so that an older backup does not pass for the newest; it
-// outlives the vault's loss, and goes when the vault is destroyed. Records of older SDKs have none. The three
+// outlives the vault's loss, and goes when the vault is destroyed. Another vault's takes its place only when the SDK
+// itself had that one made, restored or destroyed: one that is just there contradicts the record, and lifecycle.js
+// tells the app. It cannot tell that from one thing: the vault of another lineage that the app had restored with a
+// `seen` of its own, in place of a lost one, by a tab that ended before it had written that down. Until that
+// vault is destroyed, or restored once more, it counts as one that is just there. Records of older SDKs have none. The three
 // counters never go back, and that is why a record is never deleted: `revision` counts what was said
 // of vaults (one was made, one is forgotten), `begun` the creations begun with this share, `ended`
 // those whose outcome is known.
@@ -120,19 +124,29 @@ export class ShareStore {
 
   /**
    * Remembers the newest state of the vault that was seen. Of the vault that the record is about it only
-   * grows, whichever tab says so. Another vault takes its place only if the record is still that of this
-   * launch: a tab that is late speaks of a vault that is gone.
+   * grows, whichever tab says so. A record that is about none gets one only from the launch that it is of: a tab that
+   * is late speaks of a vault that is gone. Another vault never takes the place of one: that is for `mark`.
    *
    * @param {Held} held what the worker was launched with that has said so
-   * @param {Lineage} lineage epoch 0 means that it is not known, as while the vault is locked
-   * @returns {Promise<Stored>} the record now: its lineage is newer than the given one if that is an older state than was seen
+   * @param {Lineage} lineage epoch 0 means that it is not known, as while the vault is locked, and is not remembered
+   * @returns {Promise<Stored>} the record now: its lineage is another one if the given one is older than what was seen, or of another vault
    */
   note(held, lineage) {
     return this.#change((found) => {
-      if (found.lineage?.vault === lineage.vault) return lineage.epoch > found.lineage.epoch ? { ...found, lineage } : found;
-      const ours = found.marker && found.revision === held.revision && this.holds(found, held.share);
-      return ours ? { ...found, lineage } : found;
+      const known = found.lineage;
+      const grows = known ? known.vault === lineage.vault && lineage.epoch > known.epoch : lineage.epoch > 0 && this.isOf(found, held);
+      return grows ? { ...found, lineage } : found;
     });
+  }
+
+  /**
+   * Whether a record is about the vault of the launch that held these.
+   *
+   * @param {Stored} stored
+   * @param {Held} held
+   */
+  isOf(stored, held) {
+    return stored.marker && stored.revision === held.revision && this.holds(stored, held.share);
   }
 
   /**

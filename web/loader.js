@@ -232,7 +232,7 @@ class Launch {
     // A page that is left may be kept, to be shown again: an unlocked vault does not outlive it.
     // Not every browser tells a frame that it goes; all tell it that it is back.
     for (const event of ["pagehide", "pageshow"]) {
-      addEventListener(event, ({ type, persisted }) => (type === "pagehide" || persisted) && this.#end({ type: "died", message: "The page was left." }));
+      addEventListener(event, ({ type, persisted }) => (type === "pagehide" || persisted) && this.#end({ type: "left" }));
     }
   }
 
@@ -253,20 +253,20 @@ class Launch {
       case "exited":
         return this.#end({ type: "died", message: "The enclave's program ended. Connect again." });
       case "dialog":
-        return this.#draw(data);
+        return this.#draw(data.request?.kind, () => this.#screens.show(data.id, data.request, data.file));
       case "progress":
-        return this.#screens.progress(data.progress);
+        return this.#draw(data.progress?.what, () => this.#screens.progress(data.progress));
       case "dismiss":
         return this.#screens.dismiss();
     }
   }
 
   // A question that nobody sees would never be answered.
-  #draw({ id, request, file }) {
+  #draw(what, draw) {
     try {
-      this.#screens.show(id, request, file);
+      draw();
     } catch (error) {
-      this.#end({ type: "died", message: `The dialog ${printable(String(request?.kind), 40)} cannot be drawn: ` + printable(String(error), 200) });
+      this.#end({ type: "died", message: `The dialog ${printable(String(what), 40)} cannot be drawn: ` + printable(String(error), 200) });
     }
   }
 

@@ -6,7 +6,7 @@ import { Session } from "../session.js";
 function setUp(t) {
   const heard = [];
   const handshakes = [];
-  const listener = Object.fromEntries(["message", "dialog", "pong", "died"].map((name) => [name, (what) => heard.push([name, what])]));
+  const listener = Object.fromEntries(["message", "dialog", "pong", "left", "died"].map((name) => [name, (what) => heard.push([name, what])]));
   const view = {
     removed: false,
     iframe: { contentWindow: { postMessage: (...args) => handshakes.push(args) } },
@@ -75,6 +75,17 @@ test("death is told once, and nothing after it", async (t) => {
   await hear(heard, 1);
   assert.deepEqual(heard, [["died", "the enclave's worker ended (trap)"]]);
   await assert.rejects(session.started, { code: "launch_refused" });
+});
+
+test("a page that is left is no death; a start that it ends says so, and may be tried again", async (t) => {
+  const { session, heard, worker, loader } = setUp(t);
+  loader.postMessage({ type: "left" });
+  loader.postMessage({ type: "died", message: "late" });
+  await hear(heard, 1);
+  worker.close();
+  await hear(heard, 1);
+  assert.deepEqual(heard, [["left", undefined]]);
+  await assert.rejects(session.started, { code: "launch_refused", retryable: true, details: { cause: "left" } });
 });
 
 test("a port that is closed at the other end is a death", async (t) => {

@@ -150,7 +150,7 @@ test("the newest lineage of a vault is kept, is never lowered, outlives its loss
   assert.equal(record().lineage, null);
 });
 
-test("a late note about a vault that is gone does not take the place of what is known of its successor", async () => {
+test("a note about a vault never takes the place of what is known of another one, late or not", async () => {
   for (const given of [undefined, new Uint8Array(SHARE_BYTES).fill(7)]) {
     globalThis.indexedDB = new IndexedDBStandIn();
     const [a, b] = [newStore(given), newStore(given)];
@@ -164,8 +164,15 @@ test("a late note about a vault that is gone does not take the place of what is 
     await b.mark(next.share, { vault: B, epoch: 1 });
     await a.note(held, { vault: A, epoch: 9 });
     assert.deepEqual(record().lineage, { vault: B, epoch: 1 });
-    await b.note(await b.obtain(), { vault: A, epoch: 1 }); // who is up to date may say so
-    assert.deepEqual(record().lineage, { vault: A, epoch: 1 });
+    const upToDate = await b.obtain();
+    for (const lineage of [{ vault: A, epoch: 9 }, { vault: A, epoch: 1 }, { vault: A, epoch: 0 }]) {
+      const before = structuredClone(record());
+      const now = await b.note(upToDate, lineage);
+      assert.deepEqual([record(), now.lineage], [before, { vault: B, epoch: 1 }], "who notes is told what is known");
+      assert.deepEqual([b.isOf(now, upToDate), a.isOf(now, held)], [true, false]);
+    }
+    await b.mark(next.share, { vault: A, epoch: 9 }); // a restore of another vault, which the SDK had made
+    assert.deepEqual(record().lineage, { vault: A, epoch: 9 });
   }
 });
 
@@ -177,6 +184,8 @@ test("records of an older SDK are read, and get a lineage with the next note", a
   indexedDB.databases.get(DATABASE).set(JSON.stringify(KEY), old);
   const held = await store.obtain();
   assert.equal(held.marker, true);
+  await store.note(held, { vault: A, epoch: 0 }); // locked: nothing vouches for it
+  assert.equal(record().lineage, undefined);
   await store.note(held, { vault: A, epoch: 1 });
   assert.deepEqual(record().lineage, { vault: A, epoch: 1 });
   for (const bad of [{}, { vault: A, epoch: -1 }, { vault: "A", epoch: 1 }, "A", { vault: A, epoch: 1.5 }]) {

@@ -191,6 +191,11 @@ class SessionStandIn {
     this.#listener.dialog(open);
   }
 
+  /** The page was left. */
+  leave() {
+    this.#listener.left();
+  }
+
   die(message = "the worker ended") {
     this.#listener.died(message);
   }
@@ -206,6 +211,7 @@ class SessionStandIn {
     const open = () => ({ state: "unlocked", persistence, ...(enclave.vault?.lineage && { lineage: enclave.vault.lineage }) });
     const status = lost ? { state: "lost", reason: lost } : enclave.vault ? open() : { state: "absent" };
     if (method === "vault.status") return { result: status };
+    if (method === "vault.unlock" || method === "slots.manage") return { result: status };
     if (method === "vault.create" && lost) return failed("not_found");
     if ((method === "vault.create" || method === "backup.restore") && enclave.vault) return failed("exists");
     if (method === "vault.create") enclave.vault = { share, lineage: enclave.lineages[0] };

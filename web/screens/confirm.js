@@ -94,10 +94,10 @@ function drawConfirm(stage, request) {
   const lead = paragraph("confirm.asks." + action, { kind: say("ways.kind." + (request.slot?.kind ?? "passphrase")) });
   const confirmation = new Confirmation(stage, request);
   const cancel = stage.cancelButton();
-  const { nodes, buttons: proving, input } = proofOf(stage, request, confirmation);
+  const { nodes, buttons: proving, input } = proofOf(stage, request, confirmation, action);
   stage.draw(
     say((request.enabled ? "confirm.again." : "confirm.title.") + action),
-    [lead, facts(...appFacts(app), ...subjectFacts(request)), ...reasonOf(request), ...meaningOf(request)],
+    [lead, facts(...appFacts(app), ...subjectFacts(request)), ...reasonOf(request), ...meaningOf(request, action)],
     ...nodes, ...confirmation.nodes, buttons(cancel, ...proving),
   );
   stage.begin(cancel);
@@ -105,9 +105,7 @@ function drawConfirm(stage, request) {
 }
 
 // The fields and buttons that prove that the user is there.
-function proofOf(stage, request, confirmation) {
-  const { proof } = request;
-  const action = deedIn(request);
+function proofOf(stage, { proof }, confirmation, action) {
   const look = DANGEROUS.includes(action) ? "danger" : "main";
   const go = "confirm.go." + action;
   if (!proof.passphrase && !proof.passkeys) {
@@ -150,16 +148,17 @@ function subjectFacts({ key, slot }) {
   return [];
 }
 
-const slotName = ({ kind, label }) => (label ? `${say("ways.kind." + kind)}: ${printable(label, 100)}` : say("ways.kind." + kind));
+function slotName(slot) {
+  const kind = say("ways.kind." + slot.kind), name = nameOfWay(slot);
+  return name ? `${kind}: ${printable(name, 100)}` : kind;
+}
 
 function reasonOf({ reason }) {
   return reason ? [quiet("confirm.reason"), element("blockquote", {}, element("p", {}, theirs(reason, 300)))] : [];
 }
 
 // What the action means for the user.
-function meaningOf(request) {
-  const { vault, enabled } = request;
-  const action = deedIn(request);
+function meaningOf({ vault, enabled }, action) {
   if (action === "slots.add.device") return [warning("confirm.means.slots.add.device")];
   if (action !== "vault.destroy") return [paragraph((enabled ? "confirm.renews." : "confirm.means.") + action)];
   const condition = conditionOf(vault);
@@ -204,7 +203,8 @@ function drawRestore(stage, request) {
   if (problem) stage.problem(problemText(problem), confirmation.word);
 }
 
-// What somebody who brings a vault back may not expect. Each of these can be why a word is asked for.
+// What somebody who brings a vault back may not expect. A word is asked for because of these, but not where only
+// the account is another.
 function warningsOf({ app, from, lock, persistence }) {
   const foreign = from.origin !== app.origin || from.account !== app.account;
   return [

@@ -3,13 +3,16 @@
 const MIB = 1 << 20;
 const DOWNLOAD_MS = 30_000; // how long a browser may take to begin a download
 
-// No page learns whether the browser saved a file, so the user says so.
+// No page learns whether the browser saved a file, so the user says so. Once the
+// browser was asked to, the file may be on its way to the disk: there is no way back.
 function drawSaveFile(stage, { what, name, createdAt, keys: n, damaged = 0 }, file) {
   const url = URL.createObjectURL(new Blob([file], { type: "application/octet-stream" }));
   stage.atEnd(() => setTimeout(() => URL.revokeObjectURL(url), DOWNLOAD_MS));
   const download = () => {
     element("a", { href: url, download: name }).click();
     if (!save.isConnected) return;
+    cancel.remove();
+    stage.escape(keep);
     save.replaceWith(saved);
     saved.before(again);
     saved.focus();
@@ -17,7 +20,9 @@ function drawSaveFile(stage, { what, name, createdAt, keys: n, damaged = 0 }, fi
   };
   const save = button("save", "file.save", download, "main");
   const again = button("again", "file.again", download);
-  const saved = button("saved", "file.have", () => stage.answer({ choice: "saved" }), "main");
+  const keep = () => stage.answer({ choice: "saved" });
+  const saved = button("saved", "file.have", keep, "main");
+  const cancel = stage.cancelButton();
   stage.draw(
     say("file.title." + what),
     [
@@ -27,7 +32,7 @@ function drawSaveFile(stage, { what, name, createdAt, keys: n, damaged = 0 }, fi
       quiet("file.where"),
       quiet("file.missing"),
     ],
-    buttons(stage.cancelButton(), save),
+    buttons(cancel, save),
   );
   stage.begin(save);
 }

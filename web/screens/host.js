@@ -27,25 +27,16 @@ function drawDone(stage, { what, keys: n = 0 }) {
   stage.escape(() => stage.answer(close));
 }
 
-// What is being done, told in place of a screen. Nothing can be answered.
-class ProgressView {
-  #text = element("p", { id: "doing" });
-  #bar = element("progress", { id: "bar", "aria-labelledby": "doing" });
-
-  constructor(stage) {
-    const what = element("div", { role: "status", tabIndex: -1 }, this.#text);
-    stage.draw(say("progress.title"), [what], this.#bar);
-    stage.begin(what);
-    stage.escape(() => {});
-  }
-
-  show({ what, done = 0, total = 0 }) {
-    const text = say("progress." + what);
-    if (this.#text.textContent !== text) this.#text.textContent = text;
-    if (total === 0) return this.#bar.removeAttribute("value");
-    this.#bar.max = total;
-    this.#bar.value = done;
-  }
+// What is being done, told in place of a screen. Nothing can be answered. Returns what tells the next.
+function drawProgress(stage, first) {
+  const doing = element("p", { id: "doing" });
+  const tell = ({ what }) => (doing.textContent = say("progress." + what));
+  tell(first);
+  const place = element("div", { role: "status", tabIndex: -1 }, doing);
+  stage.draw(say("progress.title"), [place], element("progress", { id: "bar", "aria-labelledby": "doing" }));
+  stage.begin(place);
+  stage.escape(() => {});
+  return tell;
 }
 
 // The dialog in the frame. Its listener is told when it opens and closes, and
@@ -54,13 +45,11 @@ class ScreenHost {
   #origin;
   #listener; // { opened(open), answered(id, answer, file) }
   #stage;
-  #progress;
+  #progress; // tells what is being done, while that is what is shown
 
   constructor(origin, listener) {
     this.#origin = origin;
     this.#listener = listener;
-    document.documentElement.lang = language();
-    dress();
   }
 
   // Of a screen that is not there any more, nothing is heard: it settles once,
@@ -73,14 +62,11 @@ class ScreenHost {
   }
 
   progress(progress) {
-    if (this.#progress === undefined) {
-      const stage = new Stage(this.#origin, () => {});
-      const view = new ProgressView(stage);
-      view.show(progress);
-      this.#enter(stage);
-      this.#progress = view;
-    }
-    this.#progress.show(progress);
+    if (this.#progress !== undefined) return this.#progress(progress);
+    const stage = new Stage(this.#origin, () => {});
+    const tell = drawProgress(stage, progress);
+    this.#enter(stage);
+    this.#progress = tell;
   }
 
   dismiss() {
@@ -91,9 +77,13 @@ class ScreenHost {
   }
 
   // The app makes the frame visible first: focus in a frame that is not rendered
-  // goes nowhere.
+  // goes nowhere. Most launches show nothing, so the page is not dressed before.
   #enter(stage) {
-    if (this.#stage === undefined) this.#listener.opened(true);
+    if (this.#stage === undefined) {
+      document.documentElement.lang = language();
+      dress();
+      this.#listener.opened(true);
+    }
     this.#progress = undefined;
     const before = this.#stage;
     this.#stage = stage;

@@ -22,7 +22,8 @@ function drawMethods(stage, { app, slots, lock, recovery, recoveryAt }) {
 
 // The buttons of several ways have the same words, so each is described by its way.
 function wayOf(stage, slot, i) {
-  const name = element("p", { id: `way-${i}` }, element("b", {}, say("ways.kind." + slot.kind)), ...(slot.label ? [" ", theirs(slot.label)] : []));
+  const named = nameOfWay(slot);
+  const name = element("p", { id: `way-${i}` }, element("b", {}, say("ways.kind." + slot.kind)), ...(named ? [" ", theirs(named)] : []));
   const act = (id, key, choice) => {
     const node = button(`${id}-${i}`, key, () => stage.answer({ choice, slot: slot.id }), "small");
     node.setAttribute("aria-describedby", name.id);

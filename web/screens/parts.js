@@ -48,6 +48,12 @@ function appFacts({ origin, account }) {
   return [["fact.app", origin], ["fact.account", account || say("fact.nameless")]];
 }
 
+// What vaults of before named a device or a passphrase by themselves, in English: it says no more than the kind.
+const STORED_NAMES = ["This browser", "Passphrase"];
+
+// The name that somebody gave to a way in; empty if nobody did.
+const nameOfWay = ({ label }) => (STORED_NAMES.includes(label) ? "" : label);
+
 // What begins a key's id is enough to tell keys apart, four by four.
 const shortKid = (kid) => (kid.slice(0, 12).match(/.{1,4}/g) ?? []).join(" ");
 

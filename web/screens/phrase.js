@@ -48,7 +48,8 @@ function drawPhrase(stage, { app, for: purpose, problem }) {
   const count = element("p", { id: "count", className: "quiet", role: "status" });
   const show = () => {
     const n = wordsIn(phrase.input.value).length;
-    count.textContent = say("phrase.count", { n, of: PHRASE_WORDS });
+    const text = say("phrase.count", { n, of: PHRASE_WORDS });
+    if (count.textContent !== text) count.textContent = text; // who listens to it hears each number once
     next.disabled = n === 0;
   };
   const phrase = field("phrase", [say("phrase.field")], { rows: 3, oninput: () => show(), "aria-describedby": "problem hint" }, element("p", { id: "hint", className: "quiet" }, say("phrase.hint")), count);

@@ -47,8 +47,11 @@ function answerNew(stage, { minChars, maxBytes }, first, again) {
 function drawNewPasskey(stage, request) {
   const { app, for: purpose, challenge, salt, problem } = request;
   const task = new PasskeyTask(stage);
-  const label = field("label", [say("passkey.label")], { type: "text", maxLength: 64, value: request.label }, element("p", { className: "quiet" }, say("passkey.labelled")));
-  const answer = (created) => stage.answer({ choice: "passkey", created, label: label.input.value.trim() || request.label });
+  const kind = say("ways.kind.passkey");
+  const label = field("label", [say("passkey.label")], { type: "text", maxLength: 64, value: request.label || kind, "aria-describedby": "problem labelled" }, element("p", { id: "labelled", className: "quiet" }, say("passkey.labelled")));
+  // The word for its kind is no name: it would stay in today's language.
+  const named = () => (label.input.value.trim() === kind ? "" : label.input.value.trim());
+  const answer = (created) => stage.answer({ choice: "passkey", created, label: named() });
   const finish = (created) => {
     const use = button("finish", "passkey.finish", () => {
       const credentials = [{ id: created.id, salt }];

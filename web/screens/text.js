@@ -69,7 +69,7 @@ function printable(text, limit) {
 function normalised(passphrase) {
   if (!passphrase.isWellFormed()) return undefined;
   const text = passphrase.replace(/\p{Zs}/gu, " ").normalize("NFKC");
-  return /[\p{Cc}\p{Co}\p{Cn}\p{Cs}]/u.test(text) ? undefined : text;
+  return /[\p{Cc}\p{Co}\p{Cn}]/u.test(text) ? undefined : text;
 }
 
 const codePoints = (text) => [...text].length;
