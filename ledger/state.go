@@ -34,41 +34,61 @@ func (l *Ledger) refresh(ctx context.Context) (newest bool, err error) {
 	return false, l.reload(ctx)
 }
 
-// reload reads the root record and what it authenticates anew.
+// reload reads the root record and what it authenticates anew. The root is read from
+// one snapshot of the store and a page of the index from a later one; if another tab
+// has committed between them, the page is of a newer root, and nothing is wrong.
 func (l *Ledger) reload(ctx context.Context) error {
+	for attempt := 1; ; attempt++ {
+		next, err := l.readRoot(ctx)
+		if err != nil {
+			return err
+		}
+		damaged := checkAnchor(ctx, next, l.cfg.Anchor)
+		if damaged == nil {
+			l.state = next
+			return nil
+		}
+		now, err := l.cfg.Store.Get(ctx, l.cfg.Vault, commitName)
+		if err != nil {
+			return err
+		}
+		if bytes.Equal(now[0], next.commit) || attempt == maxAttempts {
+			return damaged
+		}
+	}
+}
+
+// readRoot reads the root record, and what belongs to it.
+func (l *Ledger) readRoot(ctx context.Context) (*state, error) {
 	values, err := l.cfg.Store.Get(ctx, l.cfg.Vault, l.cfg.Anchor.Name, rootName, commitName)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	anchor, raw, commit := values[0], values[1], values[2]
 	switch {
 	case anchor == nil && raw == nil:
-		return ErrGone
+		return nil, ErrGone
 	case anchor == nil || raw == nil:
-		return &IntegrityError{What: "root record: a part is missing"}
+		return nil, &IntegrityError{What: "root record: a part is missing"}
 	case !bytes.Equal(anchor, EncodePlain(l.cfg.Anchor.Value)):
-		return ErrReplaced
+		return nil, ErrReplaced
 	}
 	parsed, err := l.openRoot(ctx, raw)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !bytes.Equal(commit, encodeCommit(l.cfg.Anchor, parsed.commit)) {
-		return &IntegrityError{What: fmt.Sprintf("root record: it is of commit %d, which is not the newest", parsed.commit)}
+		return nil, &IntegrityError{What: fmt.Sprintf("root record: it is of commit %d, which is not the newest", parsed.commit)}
 	}
 	next := &state{commit: commit, root: *parsed, index: index{top: parsed.top, load: l.loadPage}, cache: map[store.Name]cached{}, names: map[string][]string{}}
 	if old := l.state; old != nil {
 		if parsed.commit < old.root.commit {
-			return &IntegrityError{What: fmt.Sprintf("root record: commit %d after %d was seen", parsed.commit, old.root.commit)}
+			return nil, &IntegrityError{What: fmt.Sprintf("root record: commit %d after %d was seen", parsed.commit, old.root.commit)}
 		}
 		adopt(next.index.top, old.index.top)
 		next.cache = old.cache
 	}
-	if err := checkAnchor(ctx, next, l.cfg.Anchor); err != nil {
-		return err
-	}
-	l.state = next
-	return nil
+	return next, nil
 }
 
 // openRoot opens and parses a stored root record.
