@@ -12,6 +12,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 
@@ -30,6 +31,13 @@ type Authenticator struct {
 
 	mu   sync.Mutex
 	keys map[string]*credential // by id
+}
+
+// Copy makes another one that has the same passkeys.
+func (a *Authenticator) Copy() *Authenticator {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return &Authenticator{Origin: a.Origin, NoPRF: a.NoPRF, EdDSA: a.EdDSA, Forge: a.Forge, keys: maps.Clone(a.keys)}
 }
 
 type credential struct {

@@ -30,6 +30,18 @@ func New() *Store {
 // connection leaves the others open.
 func (s *Store) Tab() *Store { return &Store{db: s.db} }
 
+// Copy makes another database that holds what this one holds now, and opens it. The
+// handles are the same ones.
+func (s *Store) Copy() *Store {
+	s.db.mu.Lock()
+	defer s.db.mu.Unlock()
+	c := New()
+	for id, v := range s.db.vaults {
+		c.db.vaults[id] = v.copy()
+	}
+	return c
+}
+
 // database is what the tabs share.
 type database struct {
 	mu     sync.Mutex
@@ -49,6 +61,14 @@ type vault struct {
 type kind struct {
 	ids    []string
 	values map[string][]byte
+}
+
+func (v *vault) copy() *vault {
+	c := &vault{records: make(map[string]*kind, len(v.records)), handles: maps.Clone(v.handles)}
+	for name, k := range v.records {
+		c.records[name] = &kind{ids: slices.Clone(k.ids), values: maps.Clone(k.values)} // values are never changed in place
+	}
+	return c
 }
 
 // Get implements [store.Store].
