@@ -80,8 +80,8 @@ func begin(t testing.TB, keys int, passkey *prompttest.Authenticator) beginning 
 func beginnings(t testing.TB) func(number uint64) beginning {
 	open, locked, large := begin(t, 3, nil), begin(t, 3, &prompttest.Authenticator{Origin: self}), begin(t, 20, nil)
 	return func(number uint64) beginning {
-		switch number % 16 {
-		case 1, 6, 11:
+		switch number % 31 { // a prime, so that every process has some of each
+		case 1, 11, 21:
 			return locked
 		case 3:
 			return large
@@ -159,7 +159,7 @@ func startPart(ctx context.Context, part, of int, file string) (tally map[string
 	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run", "^TestSchedules$", "-test.timeout", "10m", "-tallies", file,
 		"-schedules", strconv.Itoa(*schedules-part), "-from", strconv.FormatUint(*from+uint64(part), 10), "-every", strconv.Itoa(of))
 	// What a schedule leaves behind is many small things that live as long as it does.
-	cmd.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1", "GOGC=400")
+	cmd.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1", "GOGC=1600")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%w\n%s", err, out)
 	}
