@@ -28,19 +28,33 @@ async function listening(bench, account) {
   return { page, frame: await page.frame(new URL(bench.site.release.url).origin) };
 }
 
-/** The same, with a new vault that has a passphrase. */
-async function guarded(bench, account) {
-  const { page, frame } = await listening(bench, account);
+async function protect(page, frame) {
   await begin(page, "vault.create", { persistence: "device", lock: "passphrase" });
   await newPassphrase(frame, PASSPHRASE);
   assert.equal((await ended(page)).result?.state, "unlocked");
+}
+
+/** The same, with a new vault that has a passphrase. */
+async function guarded(bench, account) {
+  const { page, frame } = await listening(bench, account);
+  await protect(page, frame);
+  return { page, frame };
+}
+
+/** The same, with a vault that is locked: one for all tests of an engine that begin so. */
+async function locked(bench) {
+  const { page, frame } = await listening(bench, "locked");
+  if ((await state(page)) === "absent") {
+    await protect(page, frame);
+    await page.evaluate(() => kms.vault.lock());
+  }
+  assert.equal(await state(page), "locked");
   return { page, frame };
 }
 
 eachEngine("secrets", (bench, engine) => {
   it("an app that takes the focus in mid-typing leaves an empty field, and the user is told", async () => {
-    const { page, frame } = await guarded(bench, "thief");
-    await page.evaluate(() => kms.vault.lock());
+    const { page, frame } = await locked(bench);
     await begin(page, "vault.unlock");
     await frame.waitFor("#passphrase");
     await frame.type("#passphrase", PASSPHRASE.slice(0, 8));
@@ -65,8 +79,7 @@ eachEngine("secrets", (bench, engine) => {
   });
 
   it("the app hears nothing of a passphrase, and finds it nowhere", async () => {
-    const { page, frame } = await guarded(bench, "deaf");
-    await page.evaluate(() => kms.vault.lock());
+    const { page, frame } = await locked(bench);
     await begin(page, "vault.unlock");
     await frame.waitFor("#passphrase");
     await frame.fill({ "#passphrase": PASSPHRASE }, "#unlock");
@@ -101,8 +114,7 @@ eachEngine("secrets", (bench, engine) => {
   });
 
   it("an app cannot nag for the passphrase", async () => {
-    const { page, frame } = await guarded(bench, "nag");
-    await page.evaluate(() => kms.vault.lock());
+    const { page, frame } = await locked(bench);
     for (let i = 0; i < 2; i++) {
       await begin(page, "vault.unlock");
       await frame.waitFor("#cancel");
