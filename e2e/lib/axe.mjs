@@ -15,16 +15,16 @@ export const install = (frame) => frame.evaluate(`() => { ${text} }`);
 
 /**
  * What breaks these rules in the document, or in what the selector finds there, as lines; minor matters aside if serious is
- * set. A run in which axe finds nothing to look at is an error.
+ * set. A run in which axe looks at next to nothing is an error.
  */
 export async function violations(frame, { rules = WCAG, within, serious = false } = {}) {
   const { looked, found } = await frame.evaluate(async (rules, within) => {
     const { violations, passes } = await axe.run(within ? document.querySelector(within) : document, { runOnly: rules, resultTypes: ["violations"] });
     return {
-      looked: passes.length + violations.length,
+      looked: passes.length,
       found: violations.map(({ id, impact, nodes }) => ({ impact, line: `${id}: ${nodes.map(({ html, failureSummary }) => `${html.slice(0, 120)} ${failureSummary}`).join(" | ")}` })),
     };
   }, rules, within);
-  if (looked === 0) throw new Error("axe found nothing to look at");
+  if (looked < (rules === WCAG ? 6 : 1)) throw new Error(`axe looked at ${looked} things`);
   return found.filter(({ impact }) => !serious || impact !== "minor").map(({ line }) => line);
 }

@@ -10,9 +10,9 @@ let gallery;
 export const serve = async () => (gallery = await serveGallery());
 export const close = () => gallery?.close();
 
-/** A page of the app with the dialogs in a frame, and the frame. */
-export async function open(browser, language = "en") {
-  const page = await browser.newPage();
+/** A page of the app with the dialogs in a frame, and the frame; page is one to use again, from its beginning. */
+export async function open(browser, language = "en", page = undefined) {
+  page ??= await browser.newPage();
   await page.goto(gallery.page(language));
   const frame = await page.frame(gallery.enclave);
   await eventually("the screens", () => frame.evaluate(() => typeof gallery === "object"));

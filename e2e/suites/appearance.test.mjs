@@ -2,7 +2,7 @@
 // keyboard, in each language; and what it tells people in words. What they answer is in screens.test.mjs.
 
 import assert from "node:assert/strict";
-import { after, afterEach, before, describe, it } from "node:test";
+import { after, before, describe, it } from "node:test";
 import * as axe from "../lib/axe.mjs";
 import { launch } from "../lib/browser.mjs";
 import { chosenEngines } from "../lib/engines.mjs";
@@ -58,8 +58,7 @@ for (const engine of chosenEngines()) {
       browser = await launch(engine, WANTED[engine]);
     });
     after(() => browser?.close());
-    afterEach(() => page?.close().then(() => (page = undefined)));
-    const begin = async (language) => ({ page, frame } = await open(browser, language));
+    const begin = async (language) => ({ page, frame } = await open(browser, language, page));
 
     // What a language does to a layout, the longer one does; the words of both are looked at in Chromium.
     for (const language of engine === "chromium" ? ["en", "de"] : ["de"]) {
@@ -83,9 +82,7 @@ for (const engine of chosenEngines()) {
         await begin(wanted);
         await show(frame, "done");
         assert.deepEqual([wanted, await frame.evaluate(() => document.documentElement.lang)], [wanted, spoken]);
-        await page.close();
       }
-      page = undefined;
     });
 
     it(engine === "webkit" ? "is light and moves where nobody wants it otherwise" : "breaks no rule in the dark either, and moves nothing where people want that", async () => {
@@ -98,6 +95,7 @@ for (const engine of chosenEngines()) {
         await show(frame, "done");
       }
       assert.deepEqual(await media(frame), engine === "webkit" ? [false, "0.15s"] : [true, "0s"]);
+      if (engine === "chromium") await page.handle.emulateMediaFeatures([]);
     });
 
     if (engine !== "webkit") {

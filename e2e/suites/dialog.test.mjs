@@ -21,7 +21,7 @@ async function asked(bench, account) {
     window.ending = "pending";
     kms.vault.destroy().then(() => (window.ending = "destroyed"), (e) => (window.ending = e.code));
   }, account);
-  const frame = await page.frame(new URL(bench.site.release.url).origin);
+  const frame = await bench.frame(page);
   await frame.waitFor("#confirm");
   return { page, frame };
 }
@@ -195,7 +195,7 @@ eachEngine("dialog", (bench, engine) => {
       window.ending = "pending";
       kms.vault.destroy().then(() => (window.ending = "destroyed"), (e) => (window.ending = e.code));
     });
-    const frame = await page.frame(new URL(bench.site.release.url).origin);
+    const frame = await bench.frame(page);
     await frame.waitFor("#confirm");
     const { text } = await seen(frame);
     assert.match(text, /another secret/);

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { after, before, it } from "node:test";
 import { Authenticators } from "../lib/authenticators.mjs";
 import { begin, ended, result } from "../lib/call.mjs";
-import { prove } from "../lib/dialog.mjs";
+import { problem, prove } from "../lib/dialog.mjs";
 import { eachEngine } from "../lib/harness.mjs";
 import { eventually } from "../lib/process.mjs";
 import { samples } from "../lib/samples.mjs";
@@ -18,7 +18,7 @@ after(close);
 async function opened(bench, account) {
   const page = await bench.open();
   await page.evaluate((account) => startKms({ account }), account);
-  return { page, frame: await page.frame(new URL(bench.site.release.url).origin) };
+  return { page, frame: await bench.frame(page) };
 }
 
 /** The dialogs without an enclave. */
@@ -142,7 +142,7 @@ eachEngine("passkeys", (bench, engine) => {
     await begin(page, "vault.create", { persistence: "device", lock: "passkey" });
     await makePasskey(frame);
     // The worker has refused it: what the frame says while the browser asks is a note.
-    await frame.waitFor("#problem:not(:empty)", 30_000);
+    await problem(frame, /it cannot encrypt/);
     assert.equal((await authenticators.credentials(id)).length, 1, "a passkey was made, and is of no use");
     assert.equal((await page.evaluate(() => window.outcome)), undefined);
     await frame.click("#cancel");

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { after, afterEach, before, describe, it } from "node:test";
+import { after, before, describe, it } from "node:test";
 import { launch } from "../lib/browser.mjs";
 import { chosenEngines } from "../lib/engines.mjs";
 import { eventually } from "../lib/process.mjs";
@@ -38,8 +38,7 @@ for (const engine of chosenEngines()) {
       browser = await launch(engine);
     });
     after(() => browser?.close());
-    afterEach(() => page?.close().then(() => (page = undefined)));
-    const begin = async () => ({ page, frame } = await open(browser));
+    const begin = async () => ({ page, frame } = await open(browser, "en", page));
     it("takes a passphrase by keyboard in its one form, and keeps nothing of it", async () => {
       await begin();
       const id = await show(frame, "unlock");

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { it } from "node:test";
 import { begin, ended } from "../lib/call.mjs";
-import { newPassphrase, prove } from "../lib/dialog.mjs";
+import { newPassphrase, problem, prove } from "../lib/dialog.mjs";
 import { eachEngine } from "../lib/harness.mjs";
 import { eventually } from "../lib/process.mjs";
 
@@ -25,7 +25,7 @@ async function listening(bench, account) {
     addEventListener("keydown", ({ key }) => (window.heard += key), true);
     addEventListener("message", ({ data }) => (window.heard += JSON.stringify(data)));
   }, account);
-  return { page, frame: await page.frame(new URL(bench.site.release.url).origin) };
+  return { page, frame: await bench.frame(page) };
 }
 
 async function protect(page, frame) {
@@ -170,7 +170,7 @@ eachEngine("secrets", (bench, engine) => {
     await begin(page, "vault.unlock");
     await frame.waitFor("#passphrase");
     await frame.fill({ "#passphrase": PASSPHRASE }, "#unlock");
-    await frame.waitFor("#problem:not(:empty)", 30_000);
+    await problem(frame, /not the passphrase/);
     await frame.fill({ "#passphrase": "eight quick yellow crows" }, "#unlock");
     assert.equal((await ended(page)).result?.state, "unlocked");
   });
