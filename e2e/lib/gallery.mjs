@@ -21,7 +21,8 @@ const host = new ScreenHost("https://app.example", {
   opened: (open) => heard.push({ open }),
   answered: (id, answer, file) => heard.push({ id, answer, file: file && base64Of(file) }),
 });
-globalThis.gallery = { host, heard, normalised, bytesOf, refusals: [] };
+const show = (id, request) => host.show(id, request, request.kind === "save-file" ? new Uint8Array([1, 2, 3]).buffer : undefined);
+globalThis.gallery = { host, heard, show, normalised, bytesOf, refusals: [] };
 addEventListener("securitypolicyviolation", (event) => gallery.refusals.push(event.effectiveDirective + " " + event.blockedURI));
 })();
 `;

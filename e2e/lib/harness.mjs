@@ -206,6 +206,11 @@ export class Bench {
     await this.#loaded(page);
   }
 
+  /** The frame of the release's enclave in a page. */
+  async frame(page) {
+    return await page.frame(new URL(this.site.release.url).origin);
+  }
+
   async reload(page) {
     await page.reload();
     await this.#loaded(page);

@@ -22,6 +22,8 @@ export const samples = {
   "add": confirm("slots.add", { slot: { kind: "passkey", label: "" } }),
   "add device": confirm("slots.add", { slot: { kind: "device", label: "" }, proof: { passphrase: true }, word: "CONFIRM" }),
   "remove": confirm("slots.remove", { slot, proof: { passphrase: true } }),
+  "remove nameless": confirm("slots.remove", { slot: { ...slot, label: "" } }),
+  "remove old": confirm("slots.remove", { slot: { ...slot, kind: "device", label: "This browser" } }),
   "change": confirm("slots.change", { slot: { ...slot, kind: "passphrase", label: "" }, problem: { code: "wrong-passphrase" } }),
   "enable": confirm("recovery.enable", { proof: { passphrase: false, passkeys, challenge: bytes(1) } }),
   "enable again": confirm("recovery.enable", { enabled: true, proof: { passphrase: false }, word: "CONFIRM" }),
@@ -72,6 +74,10 @@ export const samples = {
   "methods": {
     kind: "methods", app, lock: "passphrase", recovery: true, recoveryAt: 1795500003,
     slots: [{ id: "s1", kind: "passphrase", label: "", createdAt: 1795500003 }, slot, { ...slot, id: "s3", label: "Security key" }],
+  },
+  "methods old": {
+    kind: "methods", app, lock: "none", recovery: true, recoveryAt: 0,
+    slots: [{ ...slot, kind: "device", label: "This browser" }, { ...slot, kind: "passphrase", label: "Passphrase" }, { ...slot, label: "" }, slot],
   },
   "methods open": { kind: "methods", app, lock: "none", recovery: false, slots: [{ id: "s0", kind: "device", label: "", createdAt: 1795500003, last: true }] },
   "done": { kind: "done", what: "backup.restore", keys: 3 },

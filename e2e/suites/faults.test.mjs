@@ -3,9 +3,14 @@
 
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { begin, result } from "../lib/call.mjs";
+import { newPassphrase } from "../lib/dialog.mjs";
 import { chosenEngines } from "../lib/engines.mjs";
 import { Bench, Site, eachEngine } from "../lib/harness.mjs";
+import { eventually } from "../lib/process.mjs";
 import { verifyJWT } from "../lib/verify.mjs";
+
+const PASSPHRASE = "five tall ships come home";
 
 /**
  * Gets hold of the enclave's worker, which is the loader's private matter: the loader posts to it
@@ -62,7 +67,7 @@ const books = async (kid) => ({
   verdict: await kms.audit.verify(),
 });
 
-eachEngine("faults", (bench) => {
+eachEngine("faults", (bench, engine) => {
   const enclave = () => new URL(bench.site.release.url).origin;
 
   it("a worker that dies in mid-call is replaced; what was answered was done", async () => {
@@ -109,6 +114,36 @@ eachEngine("faults", (bench) => {
     await page.evaluate(settled);
     assert.equal(await page.evaluate(async () => (await kms.vault.status()).state), "absent");
     await assert.rejects(page.evaluate((kid) => kms.jwt.sign({ kid, audience: "a", ttlSeconds: 5 }), key.kid), { code: "not_found" });
+  });
+
+  it("a page that is left and shown again has another worker, twice, and its vault is locked", async () => {
+    const { app } = bench.site;
+    app.extra.set("/elsewhere.html", { headers: { "content-type": "text/html", ...app.pageHeaders() }, body: "<title>elsewhere</title>" });
+    const page = await bench.open();
+    await page.evaluate(() => startKms({ account: "left" }));
+    await begin(page, "vault.create", { persistence: "device", lock: "passphrase" });
+    await newPassphrase(await page.frame(enclave()), PASSPHRASE);
+    assert.equal((await result(page)).state, "unlocked");
+    await page.evaluate(() => {
+      window.persisted = [];
+      addEventListener("pageshow", ({ persisted }) => window.persisted.push(persisted));
+    });
+    // Of the three, as their drivers run them, only WebKitGTK keeps a page that is left. The others load it anew, with nothing of before.
+    const kept = engine === "webkit";
+    for (const trips of [1, 2]) {
+      await page.goto(`${app.origin}/elsewhere.html`);
+      await page.evaluate(() => void setTimeout(() => history.back(), 50));
+      await eventually("the page again", () => page.evaluate(() => typeof startKms === "function"));
+      assert.deepEqual(await page.evaluate(() => window.persisted ?? null), kept ? Array(trips).fill(true) : null);
+      if (!kept) await page.evaluate(() => startKms({ account: "left" }));
+      assert.equal(await page.evaluate(async () => (await kms.vault.status()).state), "locked");
+      await begin(page, "vault.unlock");
+      await (await page.frame(enclave())).fill({ "#passphrase": PASSPHRASE }, "#unlock");
+      assert.equal((await result(page)).state, "unlocked");
+    }
+    // A second death would have ended the connection.
+    assert.deepEqual(await page.evaluate(() => window.events.filter(({ name }) => name === "closed")), []);
+    await page.evaluate(async () => kms.jwt.sign({ kid: (await kms.keys.create({ purpose: "signing" })).key.kid, audience: "a", ttlSeconds: 5 }));
   });
 
   it("storage that is deleted underneath is said to be, and the vault is lost, not absent", async () => {

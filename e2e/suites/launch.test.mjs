@@ -82,7 +82,7 @@ eachEngine("launch", (bench, engine) => {
       referrerpolicy: "no-referrer",
       csp: bench.site.release.pin.policy,
     });
-    const frame = await page.frame(new URL(bench.site.release.url).origin);
+    const frame = await bench.frame(page);
     // Firefox throws where the others return null.
     const opened = await frame.evaluate(() => ["about:blank", "/"].map((url) => {
       try {

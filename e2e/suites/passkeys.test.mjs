@@ -1,46 +1,31 @@
 // Passkeys with Chromium's virtual authenticator, in the third-party frame: with the PRF
-// extension, which opens the vault, and without, which is no way in.
+// extension, which opens the vault, and without, which is no way in. First with the enclave, then what
+// its dialogs answer, by themselves.
 
 import assert from "node:assert/strict";
-import { it } from "node:test";
+import { after, before, it } from "node:test";
+import { Authenticators } from "../lib/authenticators.mjs";
 import { begin, ended, result } from "../lib/call.mjs";
-import { prove } from "../lib/dialog.mjs";
+import { problem, prove } from "../lib/dialog.mjs";
 import { eachEngine } from "../lib/harness.mjs";
 import { eventually } from "../lib/process.mjs";
+import { samples } from "../lib/samples.mjs";
+import { answered, answers, close, enabled, focus, open, press, serve, show } from "../lib/screens.mjs";
 
-/** The virtual authenticators of a page. */
-class Authenticators {
-  static async of(page) {
-    const session = await page.handle.createCDPSession();
-    await session.send("WebAuthn.enable");
-    return Object.assign(new Authenticators(), { session });
-  }
-
-  async add({ hasPrf = true, transport = "internal" } = {}) {
-    const { authenticatorId } = await this.session.send("WebAuthn.addVirtualAuthenticator", {
-      options: { protocol: "ctap2", ctap2Version: "ctap2_1", transport, hasResidentKey: true, hasUserVerification: true, hasPrf, isUserVerified: true, automaticPresenceSimulation: true },
-    });
-    return authenticatorId;
-  }
-
-  remove(authenticatorId) {
-    return this.session.send("WebAuthn.removeVirtualAuthenticator", { authenticatorId });
-  }
-
-  /** Whether it answers when it is asked. */
-  present(authenticatorId, enabled) {
-    return this.session.send("WebAuthn.setAutomaticPresenceSimulation", { authenticatorId, enabled });
-  }
-
-  async credentials(authenticatorId) {
-    return (await this.session.send("WebAuthn.getCredentials", { authenticatorId })).credentials;
-  }
-}
+before(serve);
+after(close);
 
 async function opened(bench, account) {
   const page = await bench.open();
   await page.evaluate((account) => startKms({ account }), account);
-  return { page, frame: await page.frame(new URL(bench.site.release.url).origin) };
+  return { page, frame: await bench.frame(page) };
+}
+
+/** The dialogs without an enclave. */
+async function gallery(bench) {
+  const { page, frame } = await open(bench.browser);
+  bench.pages.push(page);
+  return { page, frame };
 }
 
 async function makePasskey(frame, label) {
@@ -64,6 +49,16 @@ eachEngine("passkeys", (bench, engine) => {
       await frame.click("#cancel");
       assert.equal((await ended(page)).code, "cancelled");
       assert.equal((await page.evaluate(() => kms.vault.status())).state, "absent");
+    });
+
+    if (engine === "webkit") it("every dialog that takes a passkey says that this browser has none, and what else there is", async () => {
+      const { frame } = await gallery(bench);
+      for (const [name, selector] of [["unlock by passkey", "#passkey"], ["new passkey", "#create"], ["enable", "#passkey"]]) {
+        await show(frame, name);
+        assert.equal(await enabled(frame, selector), false, name);
+        assert.match(await frame.evaluate(() => document.body.textContent), /cannot use passkeys/, name);
+        assert.equal(await enabled(frame, "#cancel"), true, name);
+      }
     });
     return;
   }
@@ -147,7 +142,7 @@ eachEngine("passkeys", (bench, engine) => {
     await begin(page, "vault.create", { persistence: "device", lock: "passkey" });
     await makePasskey(frame);
     // The worker has refused it: what the frame says while the browser asks is a note.
-    await frame.waitFor("#problem:not(:empty)", 30_000);
+    await problem(frame, /it cannot encrypt/);
     assert.equal((await authenticators.credentials(id)).length, 1, "a passkey was made, and is of no use");
     assert.equal((await page.evaluate(() => window.outcome)), undefined);
     await frame.click("#cancel");
@@ -179,5 +174,71 @@ eachEngine("passkeys", (bench, engine) => {
     await prove(frame, { word: "CONFIRM" });
     assert.equal((await result(page)).lock, "passkey");
     await authenticators.remove(id);
+  });
+
+  it("has a passkey made, and uses it", async () => {
+    const { page, frame } = await gallery(bench);
+    await (await Authenticators.of(page)).add();
+    const id = await show(frame, "new passkey");
+    await press(frame, "#create");
+    const { answer } = await answered(frame, id);
+    assert.equal(answer.choice, "passkey");
+    assert.equal(answer.label, samples["new passkey"].label);
+    assert.equal(Buffer.from(answer.created.prf, "base64").length, 32);
+    assert.deepEqual(Object.keys(answer.created).sort(), ["algorithm", "authenticatorData", "clientDataJSON", "id", "prf", "publicKey"]);
+
+    const credential = { slot: "s", label: "x", id: answer.created.id, salt: samples["new passkey"].salt };
+    const proof = { passphrase: false, passkeys: [credential], challenge: samples["new passkey"].challenge };
+    for (const name of ["unlock by passkey", "rotate"]) {
+      const using = await show(frame, { ...samples[name], proof });
+      await press(frame, "#passkey");
+      const { answer: used } = await answered(frame, using);
+      assert.equal(used.choice, "passkey");
+      assert.equal(used.passkey.prf, answer.created.prf, name);
+      const client = JSON.parse(Buffer.from(used.passkey.clientDataJSON, "base64").toString());
+      assert.deepEqual([client.type, client.crossOrigin, Buffer.from(client.challenge, "base64url").toString("base64")], ["webauthn.get", true, proof.challenge]);
+    }
+  });
+
+  it("asks for one use of a passkey whose PRF says nothing when it is made", async () => {
+    const { page, frame } = await gallery(bench);
+    await (await Authenticators.of(page)).add();
+    const id = await show(frame, "new passkey");
+    await frame.evaluate(() => {
+      const { getClientExtensionResults } = PublicKeyCredential.prototype;
+      PublicKeyCredential.prototype.getClientExtensionResults = function () {
+        const results = getClientExtensionResults.call(this);
+        return this.response instanceof AuthenticatorAttestationResponse ? { prf: { enabled: results.prf.enabled } } : results;
+      };
+    });
+    await press(frame, "#create");
+    await eventually("the focus", async () => (await focus(frame)) === "finish");
+    assert.equal((await answers(frame)).length, 0);
+    await press(frame, "#finish");
+    const { created } = (await answered(frame, id)).answer;
+    assert.deepEqual([created.prf, created.used.id], ["", created.id]);
+    assert.equal(Buffer.from(created.used.prf, "base64").length, 32);
+    const client = JSON.parse(Buffer.from(created.used.clientDataJSON, "base64").toString());
+    assert.deepEqual([client.type, Buffer.from(client.challenge, "base64url").toString("base64")], ["webauthn.get", samples["new passkey"].challenge]);
+    assert.deepEqual(Object.keys(created.used).sort(), ["authenticatorData", "clientDataJSON", "id", "prf", "signature"]);
+  });
+
+  it("answers without a PRF where the authenticator has none", async () => {
+    const { page, frame } = await gallery(bench);
+    await (await Authenticators.of(page)).add({ hasPrf: false });
+    const id = await show(frame, "another passkey");
+    await press(frame, "#create");
+    assert.equal((await answered(frame, id)).answer.created.prf, "");
+  });
+
+  it("stays as it was when the browser's own dialog ends without a passkey", async () => {
+    const { page, frame } = await gallery(bench);
+    await (await Authenticators.of(page)).add({ verifies: false });
+    const id = await show(frame, "new passkey");
+    await press(frame, "#create");
+    await eventually("a word about it", () => frame.evaluate(() => /No passkey was used/.test(document.querySelector("#note").textContent)));
+    assert.equal(await enabled(frame, "#create"), true);
+    await frame.press("Escape");
+    assert.equal((await answered(frame, id)).answer, null);
   });
 });

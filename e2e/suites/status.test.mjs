@@ -3,14 +3,11 @@
 // Types included, and counts every violation of it.
 
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { after, it } from "node:test";
+import * as axe from "../lib/axe.mjs";
 import { App, appPolicy, eachEngine } from "../lib/harness.mjs";
 import { eventually } from "../lib/process.mjs";
 import { contentTypes } from "../lib/server.mjs";
-
-const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 const html = (...scripts) => `<!doctype html><html lang="en"><meta charset="utf-8"><title>status</title><meta name="color-scheme" content="light dark">
 <meta name="viewport" content="width=device-width">${scripts.map((each) => `<script type="module" src="${each}"></script>`).join("")}
@@ -62,7 +59,7 @@ async function startApp(site, release = site.release) {
   app.extra.set("/", { headers: { ...app.pageHeaders(), "content-type": contentTypes.html, "content-security-policy": strict }, body: html("/status-page.js") });
   // axe is not made for Trusted Types.
   app.extra.set("/audited", { headers: { ...app.pageHeaders(), "content-type": contentTypes.html, "content-security-policy": policy }, body: html("/axe.js", "/status-page.js") });
-  app.extra.set("/axe.js", { headers: { "content-type": contentTypes.js }, body: axe });
+  app.extra.set("/axe.js", { headers: { "content-type": contentTypes.js }, body: axe.source });
   app.extra.set("/status-page.js", { headers: { "content-type": contentTypes.js }, body: script });
   return app;
 }
@@ -305,12 +302,8 @@ eachEngine("status", (bench, engine) => {
       const overflow = await audited.evaluate(() => [...element.shadowRoot.querySelectorAll(".root *:not(.sr)")]
         .filter((e) => e.getBoundingClientRect().right > element.getBoundingClientRect().right + 0.5).map((e) => e.className?.baseVal ?? (e.className || e.localName)));
       assert.deepEqual(overflow, [], `${form} at ${width} px`);
-      const found = await audited.evaluate(async () => {
-        const { violations, passes } = await axe.run(document.querySelector("main"), { resultTypes: ["violations"], runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"] });
-        return { passes: passes.length, violations: violations.map(({ id, impact, nodes }) => ({ id, impact, nodes: nodes.map(({ html, failureSummary }) => `${html.slice(0, 120)} ${failureSummary}`) })) };
-      });
-      assert.ok(found.passes > 5, `axe looked at ${found.passes} things`);
-      assert.deepEqual(found.violations.filter(({ impact }) => impact !== "minor"), [], `axe, ${form} at ${width} px`);
+      // The element is the same everywhere, and so is what axe makes of it; how wide it gets is not.
+      if (engine === "chromium") assert.deepEqual(await axe.violations(audited, { within: "main", serious: true }), [], `axe, ${form} at ${width} px`);
     }
   });
 });
