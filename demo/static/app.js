@@ -11,7 +11,7 @@ import { challenge, fresh } from "./steps/challenge.js";
 import { keys, pair } from "./steps/keys.js";
 import { launch, launched, refused } from "./steps/launch.js";
 import { reach } from "./steps/reach.js";
-import { jwt, vapid } from "./steps/tokens.js";
+import * as tokens from "./steps/tokens.js";
 import { describe, destroy, vault } from "./steps/vault.js";
 import { installable } from "./install.js";
 import { views } from "./views.js";
@@ -19,7 +19,7 @@ import { alerts, levels, reasons, sentence } from "./words.js";
 
 const session = new Session();
 const home = new Home(session);
-const steps = [launch, vault, keys, jwt, vapid, challenge, reach, audit, destroy].map((each) => new Step(each, session));
+const steps = [launch, vault, keys, tokens.jwt, tokens.vapid, challenge, reach, audit, destroy].map((each) => new Step(each, session));
 const [launchStep, vaultStep, keysStep] = steps;
 const destroyStep = steps.at(-1);
 const tour = steps.slice(1, -1); // what "run every step" runs: all but the start and the end
@@ -77,7 +77,7 @@ let basis; // what the results on the page were made with: the key, "" for a vau
 
 /** Brings every card up to date with the session. */
 async function update() {
-  const { status, signing } = session;
+  const { status, signing, vapid } = session;
   document.body.dataset.vault = status.state;
   home.draw();
   const now = session.open ? signing?.kid ?? "" : null;
@@ -91,7 +91,7 @@ async function update() {
     vaultStep.clear();
     vaultStep.show(describe(status));
   }
-  if (signing && keysStep.state !== "done" && !keysStep.busy) {
+  if (signing && vapid && keysStep.state !== "done" && !keysStep.busy) {
     keysStep.settle([await pair(session), h("p", { class: "fine" }, "They were here already: made earlier, and used again without ever leaving.")]);
   }
   if (session.open && destroyStep.state === "done") destroyStep.clear();

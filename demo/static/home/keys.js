@@ -95,7 +95,7 @@ class Card {
     this.node.dataset.state = key.state;
     this.#head.querySelector(".tag").dataset.tone = tone;
     this.#head.querySelector(".tag").textContent = word;
-    this.#facts.replaceChildren(key.uses === 0 ? "Never used" : `Used ${many(key.uses, "time")}`, ...(key.lastUsedAt ? [", last ", time(key.lastUsedAt)] : []), ". Since ", time(key.createdAt), ".");
+    this.#facts.replaceChildren(["Never used", "Used once"][key.uses] ?? `Used ${key.uses} times`, ...(key.lastUsedAt ? [", last ", time(key.lastUsedAt)] : []), ". Since ", time(key.createdAt), ".");
     this.#past.replaceChildren(...pastOf(key, known));
     this.#use.hidden = key.state !== "active";
     this.#end.hidden = key.state === "revoked";
@@ -110,9 +110,8 @@ class Card {
     this.#use = this.#useOf(key, name);
     this.#end = this.#endOf(key, name);
     this.node.setAttribute("aria-labelledby", `name-${kid}`);
-    this.node.append(this.#head, this.#facts, this.#past, this.#use, this.#result, this.#end,
-      more("Name and public half", h("p", { class: "mono kid" }, groups(kid, 4)), copyable("Public key", JSON.stringify(publicKey.jwk), JSON.stringify(publicKey.jwk, null, 2))),
-      h("div", { class: "said", role: "status" }));
+    this.node.append(this.#head, this.#facts, this.#past, this.#use, this.#result, h("div", { class: "said", role: "status" }), this.#end,
+      more("Name and public half", h("p", { class: "mono kid" }, groups(kid, 4)), copyable("Public key", JSON.stringify(publicKey.jwk), JSON.stringify(publicKey.jwk, null, 2))));
   }
 
   /** The form that has the key do what it is for. */

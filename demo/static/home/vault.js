@@ -18,7 +18,7 @@ const faces = {
     form(session, "setup", [
       ["setup-go", "Set up your vault", "primary", async (choice) => {
         await session.ask((kms) => kms.vault.create(choice));
-        return "Your vault is ready. The list below says what makes it safe to rely on.";
+        return "Your vault is ready. “Safe to rely on?” lists what is left to do.";
       }],
       ["restore-go", "Restore from a backup", "", (choice) => restore(session, choice)],
     ]),
