@@ -10,7 +10,6 @@ export const states = {
   absent: "There is no vault yet.",
   locked: "The vault is locked.",
   unlocked: "The vault is open.",
-  lost: "The vault is lost.",
 };
 
 export const durabilities = {

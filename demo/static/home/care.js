@@ -8,7 +8,7 @@ import { many, way } from "./words.js";
 
 /** Draws the list of what is still to be done; short once all of it is. */
 export function drawChecklist(place, session) {
-  const { status, log } = session;
+  const { status } = session;
   const backup = backupOf(session);
   const items = [
     ["Vault set up", true],
@@ -20,8 +20,8 @@ export function drawChecklist(place, session) {
       : h("p", { class: "fine" }, "Needs the recovery phrase first."))],
   ];
   const done = items.filter(([, fulfilled]) => fulfilled).length;
-  redraw(place, [items.map(([, fulfilled, text]) => [fulfilled, text]), status.recovery.enabled, log.complete], () => (done === items.length
-    ? h("p", { class: "all-done" }, "All five steps are done: your vault is open to you, and you can get it back.")
+  redraw(place, items.map(([, fulfilled, text]) => [fulfilled, text]), () => (done === items.length
+    ? h("p", { class: "all-done" }, "All five steps are done: if this vault is lost, the file and the phrase bring it back.")
     : [
       h("p", { class: "fine" }, `${done} of ${items.length} done. Each takes about a minute.`),
       h("ol", { class: "todo" }, items.map(([title, fulfilled, text, next]) => h("li", { "data-done": fulfilled ? "yes" : "no" },
@@ -35,7 +35,7 @@ export function drawCare(place, session) {
   const { status } = session;
   const backup = backupOf(session);
   const { enabled, createdAt } = status.recovery;
-  redraw(place, [status.slots, status.lock, status.recovery, backup.text], () => [
+  redraw(place, [status.slots, status.recovery, backup.text], () => [
     h("div", { class: "care" },
       h("h3", {}, "Ways in"),
       h("ul", { class: "ways" }, status.slots.map((slot) => h("li", {},
@@ -84,7 +84,7 @@ function backupOf({ log }) {
   // A file holds what there was when it was made, not when it was kept.
   const made = kept.method === "backup.restore" ? kept : done.findLast(({ seq, method }) => seq < kept.seq && method === "backup.save") ?? kept;
   const later = done.filter(({ seq }) => seq > made.seq);
-  const from = `The newest one is from ${when(made.time)}`;
+  const from = `The newest one is from ${when(Number(made.details?.saved ?? made.time))}`;
   if (later.some(({ method }) => renews.has(method))) return { fresh: false, text: `${from}. Keys, ways in or the phrase were changed since, so this app does not accept it any more. Save a new one.` };
   const missing = later.filter(({ method }) => method === "keys.create").length;
   if (missing > 0) return { fresh: false, text: `${from}. ${many(missing, "key")} made since ${missing === 1 ? "is" : "are"} not in it.` };

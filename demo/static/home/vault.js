@@ -52,9 +52,10 @@ const faces = {
 
   unlocked: (session) => {
     const { status } = session;
+    const others = status.slots.length - 1;
     const [lasts, meaning] = durabilities[status.durability] ?? [status.durability, ""];
     return [
-      face("open", "Your vault is open", `It holds ${many(status.counts.keys, "key")}. ${locks[status.lock] ?? ""}`, "good"),
+      face("open", "Your vault is open", [`It holds ${many(status.counts.keys, "key")}.`, locks[status.lock], others > 0 && status.lock !== "none" ? `There ${others === 1 ? "is" : "are"} ${many(others, "other way", "other ways")} in.` : null].filter(Boolean).join(" "), "good"),
       facts([
         ["Locks itself", status.lock === "none" ? "Never: it has no lock." : status.idleSeconds ? `After ${duration(status.idleSeconds)} without use, and when you leave` : "When you leave"],
         ["Lasts", h("span", {}, h("strong", {}, lasts), `. ${meaning}`)],

@@ -3,8 +3,8 @@
 import { purposes } from "../words.js";
 
 export const locks = {
-  passphrase: "Opens with your passphrase or another way in.",
-  passkey: "Opens with your passkey or another way in.",
+  passphrase: "Opens with your passphrase.",
+  passkey: "Opens with your passkey.",
   none: "Opens by itself in this browser: whoever uses this profile can use the keys.",
 };
 

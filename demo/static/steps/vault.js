@@ -60,6 +60,5 @@ function lost(status) {
   return h("div", { class: "notice", "data-tone": "bad" },
     h("p", {}, h("strong", {}, "Your vault is lost. That is not the same as never having had one.")),
     h("p", {}, reasons[status.reason] ?? "The enclave cannot open what this app remembers."),
-    h("p", {}, "“", h("a", { href: "#home" }, "Your keys"), "” says what can be done: a backup brings the keys back. "
-      + "To start anew, ", h("a", { href: "#destroy" }, "delete what is left"), "; then you can create a vault here. The enclave will not do it behind your back."));
+    h("p", {}, "“", h("a", { href: "#home" }, "Your keys"), "” says what can be done. To start anew, ", h("a", { href: "#destroy" }, "delete what is left"), "; then you can create a vault here. The enclave will not do it behind your back."));
 }
