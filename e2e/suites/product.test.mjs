@@ -9,6 +9,7 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { launch } from "../lib/browser.mjs";
 import { closeDone, learnPhrase, newPassphrase, prove } from "../lib/dialog.mjs";
 import { chosenEngines } from "../lib/engines.mjs";
@@ -75,8 +76,15 @@ class Person {
     assert.equal(said.tone, tone, said.text);
   }
 
+  /** Clicks what opens the dialog. The focus takes a moment to get there; what is typed before it goes to the page. */
+  async opens(selector) {
+    await this.page.click(selector);
+    await eventually("a dialog", () => this.page.evaluate(() => document.querySelector("dialog.kms-enclave-dialog:modal") !== null), { timeoutMs: 20_000 });
+    await sleep(300);
+  }
+
   async savesBackup() {
-    await this.page.click("#backup");
+    await this.opens("#backup");
     await prove(this.frame, { passphrase: PASSPHRASE });
     await this.frame.click("#save");
     await this.frame.click("#saved");
@@ -106,7 +114,7 @@ class Person {
   async revokes(kid) {
     await this.page.evaluate((kid) => (document.getElementById(`revoke-${kid}`).closest("details").open = true), kid);
     await this.page.type(`[id="reason-${kid}"]`, "lost laptop");
-    await this.page.click(`[id="revoke-${kid}"]`);
+    await this.opens(`[id="revoke-${kid}"]`);
     await prove(this.frame, { passphrase: PASSPHRASE, word: "DELETE" });
     await eventually("the key among the ended", () => this.page.evaluate((kid) => document.querySelector("#ended-keys").contains(document.getElementById(`name-${kid}`)), kid));
   }
@@ -166,7 +174,7 @@ for (const engine of chosenEngines()) {
       await look("under the hood");
       await page.click("[data-view=home]");
       await page.evaluate(() => (location.hash = "#%"));
-      await page.click("#setup-go");
+      await person.opens("#setup-go");
       await newPassphrase(frame, PASSPHRASE);
       await person.sees("unlocked");
       await look("unlocked, and empty");
@@ -178,7 +186,7 @@ for (const engine of chosenEngines()) {
       assert.equal(await page.evaluate(() => document.getElementById("my-keys").hidden), true, "nothing of the keys is shown");
       assert.equal(await mayRunAll(), false, "no step can run");
       await look("locked");
-      await page.click("#unlock");
+      await person.opens("#unlock");
       await frame.type("#passphrase", PASSPHRASE);
       await frame.press("Enter");
       await person.sees("unlocked");
@@ -193,13 +201,13 @@ for (const engine of chosenEngines()) {
 
     it("a recovery phrase, a backup, and a key that is revoked; the log tells all of it", async () => {
       const { page, frame } = person;
-      await page.click("#enable");
+      await person.opens("#enable");
       await prove(frame, { passphrase: PASSPHRASE });
       words = await learnPhrase(frame);
       assert.equal(words.length, 12);
       await closeDone(frame);
       await person.said("#check");
-      await page.click("#backup");
+      await person.opens("#backup");
       await prove(frame, { passphrase: PASSPHRASE });
       await frame.waitFor("#save");
       await frame.click("#cancel");
@@ -236,7 +244,7 @@ for (const engine of chosenEngines()) {
       await person.visit(demo.url);
       await person.sees("lost");
       await look("lost");
-      await page.click("#restore-go");
+      await person.opens("#restore-go");
       const { frame } = person;
       await pick(frame, older);
       await frame.waitFor("#problem:not(:empty)");
