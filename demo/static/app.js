@@ -5,21 +5,21 @@ import { byId, h } from "./dom.js";
 import { Home } from "./home/home.js";
 import { url } from "./pin.js";
 import { Session } from "./session.js";
-import { Step } from "./step.js";
+import { failure, Step } from "./step.js";
 import { audit } from "./steps/audit.js";
 import { challenge, fresh } from "./steps/challenge.js";
 import { keys, pair } from "./steps/keys.js";
 import { launch, launched, refused } from "./steps/launch.js";
 import { reach } from "./steps/reach.js";
-import { jwt, vapid } from "./steps/tokens.js";
+import * as tokens from "./steps/tokens.js";
 import { describe, destroy, vault } from "./steps/vault.js";
 import { installable } from "./install.js";
 import { views } from "./views.js";
-import { levels } from "./words.js";
+import { alerts, levels, reasons, sentence } from "./words.js";
 
 const session = new Session();
 const home = new Home(session);
-const steps = [launch, vault, keys, jwt, vapid, challenge, reach, audit, destroy].map((each) => new Step(each, session));
+const steps = [launch, vault, keys, tokens.jwt, tokens.vapid, challenge, reach, audit, destroy].map((each) => new Step(each, session));
 const [launchStep, vaultStep, keysStep] = steps;
 const destroyStep = steps.at(-1);
 const tour = steps.slice(1, -1); // what "run every step" runs: all but the start and the end
@@ -34,6 +34,8 @@ contents();
 views();
 installable(byId("install"));
 session.addEventListener("change", update);
+session.addEventListener("alert", ({ detail }) => alerted(detail));
+session.addEventListener("closed", ({ detail }) => ended(detail));
 byId("run-all").addEventListener("click", runAll);
 document.addEventListener("visibilitychange", lookAgain);
 start();
@@ -42,30 +44,40 @@ async function start() {
   pill("busy", "Starting the enclave…");
   const slow = setTimeout(() => { byId("launch-progress").textContent = "Still starting: fetching and compiling the enclave…"; }, 1500);
   try {
-    await session.start(byId("kms"));
+    await session.connect(byId("kms"));
   } catch (error) {
     pill("bad", "The enclave did not start");
-    launchStep.fail(refused(error, () => location.reload()));
-    notStarted(error);
+    launchStep.fail(refused(error, reload));
+    home.stopped("The enclave did not start", "So nothing of yours was opened, and nothing was changed.", ...refused(error, reload));
     return;
   } finally {
     clearTimeout(slow);
   }
-  const { kms } = session;
-  kms.on("closed", ended);
-  kms.on("alert", (data) => { if (session.status?.state !== "lost") banner("warn", data.message); });
+  running(session.kms);
+  try {
+    await session.refresh();
+  } catch (error) {
+    if (session.kms) home.stopped("Your vault could not be read", "Nothing was changed. Reload the page to try again.", failure(error));
+  }
+}
+
+const reload = () => location.reload();
+
+/** The enclave runs; nothing is known of the vault yet. */
+function running(kms) {
   home.started(kms);
   launchStep.settle(launched(kms));
   const level = levels[kms.launch.level] ?? levels.unpinned;
   const warned = kms.launch.warnings?.length > 0;
   pill(warned ? "warn" : level.tone, `Running · ${level.name.toLowerCase()}${warned ? ", with warnings" : ""}`);
+  updateSteps();
 }
 
 let basis; // what the results on the page were made with: the key, "" for a vault without one, null without a vault
 
 /** Brings every card up to date with the session. */
 async function update() {
-  const { status, signing } = session;
+  const { status, signing, vapid } = session;
   document.body.dataset.vault = status.state;
   home.draw();
   const now = session.open ? signing?.kid ?? "" : null;
@@ -79,21 +91,22 @@ async function update() {
     vaultStep.clear();
     vaultStep.show(describe(status));
   }
-  if (signing && keysStep.state !== "done" && !keysStep.busy) {
+  if (signing && vapid && keysStep.state !== "done" && !keysStep.busy) {
     keysStep.settle([await pair(session), h("p", { class: "fine" }, "They were here already: made earlier, and used again without ever leaving.")]);
   }
   if (session.open && destroyStep.state === "done") destroyStep.clear();
-  for (const step of steps) step.update();
-  byId("run-all").disabled = touring || status.state === "lost" || status.state === "locked";
+  updateSteps();
 }
 
-/** A step's use of a key, or its refusal, is in the log: the vault's card counts again. */
+/** What can be run now. */
+function updateSteps() {
+  for (const step of steps) step.update();
+  byId("run-all").disabled = touring || !session.kms || !["absent", "unlocked"].includes(session.status?.state);
+}
+
+/** What was said of the tour holds no longer once a step was run by itself. */
 function ran() {
   if (!touring && byId("run-all-note").dataset.stopped) note(welcome);
-  if (!session.kms) return;
-  session.refresh().catch(() => {
-    // The step has said what is wrong, or the next one will.
-  });
 }
 
 /** Another tab may have changed the vault while nobody looked at this one. */
@@ -107,10 +120,10 @@ function lookAgain() {
 /** Runs the tour, stopping at the first step that does not work. */
 async function runAll() {
   touring = true;
-  byId("run-all").disabled = true;
+  updateSteps();
   const stopped = await firstToStop();
   touring = false;
-  byId("run-all").disabled = false;
+  updateSteps();
   if (!stopped) {
     note("Done: every step below has its result. ", h("a", { href: "#launch" }, "Look at them"), ".");
     return;
@@ -153,19 +166,17 @@ function contents() {
 }
 
 function ended({ reason }) {
-  session.kms = null;
-  for (const step of steps) step.update();
+  updateSteps();
   pill("bad", "The enclave has stopped");
-  for (const id of ["my-list", "my-keys", "my-activity", "my-care", "my-danger", "my-level"]) byId(id).hidden = true;
-  byId("my-vault-body").replaceChildren(h("div", { class: "face", "data-tone": "bad" }, h("div", {}, h("h1", { id: "state" }, "The enclave has stopped"), h("p", { class: "lead" }, "Reload the page to start it again. Your vault is where it was."))));
-  banner("bad", `The enclave has stopped: ${reason}. Reload the page to start it again; what was answered before is written down.`);
+  const kept = session.status?.persistence === "session" ? "The vault was in memory only, and is gone." : "Your vault is where it was.";
+  home.stopped("The enclave has stopped", `Reload the page to start it again. ${kept}`);
+  banner("bad", `The enclave has stopped: ${reason}. Reload the page to start it again.`);
 }
 
-/** Says on the first page that there is nothing to use. */
-function notStarted(error) {
-  byId("my-vault-body").replaceChildren(
-    h("div", { class: "face", "data-tone": "bad" }, h("div", {}, h("h1", { id: "state" }, "The enclave did not start"), h("p", { class: "lead" }, "So nothing of yours was opened, and nothing was changed."))),
-    ...refused(error, () => location.reload()));
+/** What the user should know. That the vault is lost its own section says. */
+function alerted({ message, details }) {
+  const reason = details?.reason;
+  if (!reasons[reason]) banner("warn", alerts[reason] ?? sentence(message));
 }
 
 function pill(tone, text) {

@@ -85,9 +85,19 @@ export function groups(text, size) {
   return h("span", { class: "groups" }, parts.map((part) => h("span", {}, part)));
 }
 
+const moments = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+
 /** Seconds since 1970, as this reader writes times. */
-export function time(seconds) {
-  const date = new Date(seconds * 1000);
-  return h("time", { datetime: date.toISOString() },
-    new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" }).format(date));
+export const when = (seconds) => moments.format(new Date(seconds * 1000));
+
+/** The same as an element. */
+export const time = (seconds) => h("time", { datetime: new Date(seconds * 1000).toISOString() }, when(seconds));
+
+/** Keeps a field from taking more than this many bytes of UTF-8, which is how the enclave counts; maxlength counts UTF-16. */
+export function limitBytes(field, most) {
+  field.addEventListener("input", () => {
+    const over = new TextEncoder().encode(field.value).length - most;
+    field.setCustomValidity(over > 0 ? `Too long by ${over} ${over === 1 ? "byte" : "bytes"}: ${most} are allowed.` : "");
+  });
+  return field;
 }

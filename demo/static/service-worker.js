@@ -21,6 +21,7 @@ const shell = [
   "/home/words.js",
   "/icons/icon.svg",
   "/install.js",
+  "/log.js",
   "/manifest.webmanifest",
   "/picture.js",
   "/session.js",

@@ -1,8 +1,8 @@
 // A step: one card of the page. The card's text is in index.html; a step adds
 // what its buttons do. Every step works alike: pressed, busy, result or error.
 
-import { h } from "./dom.js";
-import { errors } from "./words.js";
+import { h, limitBytes } from "./dom.js";
+import { adviceOf, sentence } from "./words.js";
 
 /**
  * @typedef {object} Definition
@@ -10,7 +10,6 @@ import { errors } from "./words.js";
  * @property {(session) => string | null} [needs] why the step cannot run yet, in words
  * @property {(session) => string | null} [hint] what running it would do that one might not expect
  * @property {(session) => string} [label] of its first button, if that changes
- * @property {(error) => string | undefined} [advice] what an error means here; undefined for what it means everywhere
  * @property {(session, form: FormData, action: string) => Promise<Outcome>} run
  *
  * @typedef {object} Outcome
@@ -28,6 +27,7 @@ export class Step extends EventTarget {
     this.card = document.getElementById(definition.id);
     this.form = this.card.querySelector("form");
     this.buttons = [...this.form.querySelectorAll("button")];
+    for (const field of this.form.querySelectorAll("[data-bytes]")) limitBytes(field, Number(field.dataset.bytes));
     this.note = h("p", { class: "needs", id: `${definition.id}-needs` });
     this.form.append(this.note);
     for (const button of this.buttons) button.setAttribute("aria-describedby", this.note.id);
@@ -45,12 +45,20 @@ export class Step extends EventTarget {
 
   /** Shows whether the step can run now. */
   update() {
-    const missing = this.session.kms ? this.definition.needs?.(this.session) ?? null : "The enclave has not started yet.";
+    const missing = this.#missing();
     this.note.textContent = missing ?? this.definition.hint?.(this.session) ?? "";
     if (this.definition.label) this.buttons[0].textContent = this.definition.label(this.session);
     for (const button of this.buttons) button.disabled = missing !== null || this.busy === true;
     if (missing !== null && this.state === "ready") this.#setState("waiting");
     else if (missing === null && this.state === "waiting") this.#setState("ready");
+  }
+
+  /** Why the step cannot run now, in words; null if it can. */
+  #missing() {
+    const { kms, status } = this.session;
+    if (!kms) return "The enclave does not run.";
+    if (!this.definition.needs) return null;
+    return status ? this.definition.needs(this.session) : "The vault is still being read.";
   }
 
   /**
@@ -70,7 +78,7 @@ export class Step extends EventTarget {
       announce(`${this.title}: done. The result is in the same section.`);
       return true;
     } catch (error) {
-      this.show(failure(error, this.definition.advice?.(error), this.#nameField(error.details?.member)));
+      this.show(failure(error, this.#nameField(error.details?.member)));
       this.#setState("failed");
       announce(`${this.title}: ${error.message}`);
       return false;
@@ -153,7 +161,13 @@ export class Step extends EventTarget {
 }
 
 /** Why a step has no vault to work with, in words. */
-export const closed = ({ status }) => (status?.state === "locked" ? "Unlock the vault first, under “Your keys”." : "Create the vault first.");
+const closed = ({ status }) => (status?.state === "locked" ? "Unlock the vault first, under “Your keys”." : "Create the vault first.");
+
+/** What needs the open vault. */
+export const needsVault = (session) => (session.open ? null : closed(session));
+
+/** What needs one of the two keys that the steps work with. */
+export const needsKey = (name) => (session) => (session[name] ? null : needsVault(session) ?? "Create the keys first.");
 
 /** Says it to those who listen to the page. A result itself is not read out: tokens are long. */
 function announce(text) {
@@ -163,12 +177,12 @@ function announce(text) {
 /**
  * An error in words: what was wrong as the enclave says it, what it means, and the code that programs branch on.
  *
- * @param {Error & { code?: string, details?: { member?: string } }} error
- * @param {string} [advice]
+ * @param {Error & { code?: string, details?: { member?: string, reason?: string } }} error
  * @param {string} [field] the label of the field that it is about
  */
-export function failure(error, advice = errors[error.code], field = undefined) {
+export function failure(error, field) {
   const member = error.details?.member;
+  const advice = adviceOf(error);
   return h("div", { class: "notice", "data-tone": error.code === "cancelled" ? "plain" : "bad" },
     h("p", {}, h("strong", {}, field ? `“${field}” was not accepted: ${finding(error)}.` : sentence(error.message))),
     advice ? h("p", {}, advice) : null,
@@ -179,10 +193,4 @@ export function failure(error, advice = errors[error.code], field = undefined) {
 export function finding({ message, details }) {
   const before = `member ${details?.member}: `;
   return message.startsWith(before) ? message.slice(before.length) : message;
-}
-
-/** A message as a sentence. A name such as ttlSeconds at its beginning stays as it is. */
-function sentence(message) {
-  const text = /^[a-z]+\b/.test(message) ? message.charAt(0).toUpperCase() + message.slice(1) : message;
-  return /[.!?]$/.test(text) ? text : `${text}.`;
 }

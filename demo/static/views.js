@@ -12,17 +12,27 @@ export function views() {
 }
 
 function show(moved) {
-  const name = decodeURIComponent(location.hash.slice(1));
+  const name = named(location.hash.slice(1));
   if (name === "main") return; // the link that skips the header
   const target = name ? byId(name) : null;
   const view = target?.closest(".view")?.id ?? "home";
   for (const id of Object.keys(titles)) {
     byId(id).hidden = id !== view;
-    document.querySelector(`[data-view="${id}"]`).toggleAttribute("aria-current", id === view);
-    if (id === view) document.querySelector(`[data-view="${id}"]`).setAttribute("aria-current", "page");
+    const link = document.querySelector(`[data-view="${id}"]`);
+    if (id === view) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
   }
   document.title = `${titles[view]} · enclave demo`;
   if (!moved && !target) return;
   if (target && target.id !== view) target.scrollIntoView();
   else if (moved) scrollTo(0, 0);
+}
+
+/** An id as an address names it; "" if it is malformed. */
+function named(hash) {
+  try {
+    return decodeURIComponent(hash);
+  } catch {
+    return "";
+  }
 }

@@ -10,7 +10,6 @@ export const states = {
   absent: "There is no vault yet.",
   locked: "The vault is locked.",
   unlocked: "The vault is open.",
-  lost: "The vault is lost.",
 };
 
 export const durabilities = {
@@ -25,17 +24,17 @@ export const purposes = { vapid: "Push (VAPID)", signing: "Signing", identity: "
 export const algorithms = { ES256: "ES256 · ECDSA on P-256", EdDSA: "EdDSA · Ed25519", X25519: "X25519" };
 
 /** What an error code means, and what one can do about it. */
-export const errors = {
+const errors = {
   invalid_request: "Change what is named and try again.",
   unknown_method: "The enclave has no such method.",
   not_found: "There is no vault, or no such key. Reload the page to see what there is.",
   locked: "The vault has to be unlocked first.",
   denied: "The enclave's rules do not allow this, or not now.",
-  cancelled: "It was called off. Nothing was changed.",
-  expired: "Nobody answered the dialog in time. Nothing was changed.",
+  cancelled: "You said no. Nothing was changed.",
+  expired: "Nobody answered, so the question was taken back. Nothing was changed.",
   quota_exceeded: "That is more than a vault allows.",
   exists: "There is one already.",
-  conflict: "Another tab changed it at the same moment. Nothing was done; try again.",
+  conflict: "Another tab changed it at the same moment. Nothing was done: try again.",
   busy: "The enclave is busy. Try again in a moment.",
   interrupted: "The enclave ended in the middle of it. Look at the log before you try again.",
   timeout: "It took too long. Look at the log before you try again.",
@@ -58,7 +57,31 @@ export const startAdvice = {
   storage_unavailable: "Allow this page's embedded content to store data, or use an ordinary window.",
 };
 
+/** Why the enclave shows no dialog now, by details.reason; the code is denied. */
+const denials = {
+  "dialog-open": "Another dialog of the enclave is open. Answer it, and try again.",
+  "asked-too-soon": "It is too soon to ask again. Wait half a minute, and try again. After each further no the wait doubles, up to a quarter of an hour: a page must not wear anybody down with dialogs.",
+};
+
+/** What an alert is about, by details.reason. That a vault is lost its state says. */
+export const alerts = {
+  "rolled-back": "Your vault is in an older state than this app has seen before: somebody has put back what the enclave stores. Keys that were replaced or revoked since may work again. Find out who used this device, and replace your keys.",
+  "another-vault": "This is another vault than the one that this app has seen here, and nobody deleted that one: somebody has replaced what the enclave stores. Keys of a vault that was given up may work again. Find out who used this device before you rely on these keys.",
+};
+
+/** Why a vault is lost. */
 export const reasons = {
   "marker-without-vault": "This app remembers that a vault was made here, but the enclave finds none. The browser, or the enclave's host, has cleared its storage.",
-  "share-missing": "The vault is still there, but this app has lost the 32 bytes without which it does not open. Somebody cleared this site's data.",
+  "share-missing": "The vault is still there, but this app has lost the 32 bytes without which it does not open. This site's data was cleared: by somebody, or by the browser.",
 };
+
+/** What an error means, and what one can do about it. */
+export const adviceOf = ({ code, details }) => denials[details?.reason] ?? errors[code];
+
+export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+/** A message as a sentence. A name such as ttlSeconds at its beginning stays as it is. */
+export function sentence(message) {
+  const text = /^[a-z]+\b/.test(message) ? capital(message) : message;
+  return /[.!?]$/.test(text) ? text : `${text}.`;
+}

@@ -9,7 +9,9 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { launch } from "../lib/browser.mjs";
+import { closeDone, learnPhrase, newPassphrase, prove } from "../lib/dialog.mjs";
 import { chosenEngines } from "../lib/engines.mjs";
 import { go, root } from "../lib/gotool.mjs";
 import { eventually, start, waitForLine } from "../lib/process.mjs";
@@ -17,6 +19,7 @@ import { eventually, start, waitForLine } from "../lib/process.mjs";
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const artifacts = join(root, "e2e", "artifacts");
 const PASSPHRASE = "nine quiet trams cross the river";
+const OLDER = JSON.parse(await readFile(join(root, "web", "words", "en.json"), "utf8"))["problem.file-older"].split("{n}")[0];
 
 /** `enclave demo` on free ports. */
 async function serveDemo() {
@@ -73,40 +76,32 @@ class Person {
     assert.equal(said.tone, tone, said.text);
   }
 
-  async newPassphrase() {
-    await this.frame.type("#passphrase", PASSPHRASE);
-    await this.frame.type("#repeat", PASSPHRASE);
-    await this.frame.click("#next:enabled");
-  }
-
-  /** Types the word if the dialog wants one, proves presence, and confirms. */
-  async confirms() {
-    await this.frame.waitFor("#passphrase");
-    const word = await this.frame.evaluate(() => document.querySelector("label[for=word] strong")?.textContent ?? null);
-    if (word) await this.frame.type("#word", word);
-    await this.frame.type("#passphrase", PASSPHRASE);
-    await this.frame.click("#confirm:enabled");
-  }
-
-  /** Reads the words of the phrase, and types back those that are asked. */
-  async learnsPhrase() {
-    await this.frame.waitFor("#words li");
-    const words = await this.frame.evaluate(() => [...document.querySelectorAll("#words li")].map((item) => item.textContent));
-    assert.equal(words.length, 12);
-    await this.frame.click("#next:enabled");
-    await this.frame.waitFor("[id^=word-]");
-    const asked = await this.frame.evaluate(() => [...document.querySelectorAll("input[id^=word-]")].map(({ id }) => id));
-    for (const id of asked) await this.frame.type(`#${id}`, words[Number(id.slice(5)) - 1]);
-    await this.frame.click("#next:enabled");
-    return words;
+  /** Clicks what opens the dialog. The focus takes a moment to get there; what is typed before it goes to the page. */
+  async opens(selector) {
+    await this.page.click(selector);
+    await eventually("a dialog", () => this.page.evaluate(() => document.querySelector("dialog.kms-enclave-dialog:modal") !== null), { timeoutMs: 20_000 });
+    await sleep(300);
   }
 
   async savesBackup() {
-    await this.page.click("#backup");
-    await this.confirms();
+    await this.opens("#backup");
+    await prove(this.frame, { passphrase: PASSPHRASE });
     await this.frame.click("#save");
     await this.frame.click("#saved");
     await this.said("#backup");
+  }
+
+  /** Waits until the list of what is to be done says of the backup that it is done, or to do. */
+  async backupIs(done) {
+    await eventually(`a backup that is ${done ? "kept" : "to do"}`, () => this.page.evaluate((done) => document.querySelector("#my-list-body li:last-child")?.dataset.done === (done ? "yes" : "no"), done));
+  }
+
+  async signs(kid) {
+    await this.page.evaluate((kid) => (document.getElementById(`use-${kid}`).closest("details").open = true), kid);
+    await this.page.type(`[id="use-${kid}"]`, "hello");
+    await this.page.press("Enter");
+    await this.said(`[id="use-${kid}"]`);
+    assert.equal(await this.page.evaluate((kid) => document.getElementById(`use-${kid}`).closest("li").querySelectorAll('.result [data-passed="yes"]').length, kid), 1);
   }
 
   async createsKey(label) {
@@ -119,8 +114,8 @@ class Person {
   async revokes(kid) {
     await this.page.evaluate((kid) => (document.getElementById(`revoke-${kid}`).closest("details").open = true), kid);
     await this.page.type(`[id="reason-${kid}"]`, "lost laptop");
-    await this.page.click(`[id="revoke-${kid}"]`);
-    await this.confirms();
+    await this.opens(`[id="revoke-${kid}"]`);
+    await prove(this.frame, { passphrase: PASSPHRASE, word: "DELETE" });
     await eventually("the key among the ended", () => this.page.evaluate((kid) => document.querySelector("#ended-keys").contains(document.getElementById(`name-${kid}`)), kid));
   }
 }
@@ -153,10 +148,6 @@ for (const engine of chosenEngines()) {
     let browser, person, words;
     const downloads = (which = "first") => join(demo.directory, `${engine}-${which}`);
     const backups = async (which) => (await readdir(downloads(which))).filter((name) => name.endsWith(".kmsbackup")).map((name) => join(downloads(which), name));
-    const downloadTo = async (which) => {
-      const session = await browser.handle.target().createCDPSession();
-      await session.send("Browser.setDownloadBehavior", { behavior: "allow", downloadPath: downloads(which) });
-    };
     const look = (what) => (engine === "chromium" ? audited(person.page, what) : undefined);
 
     before(async () => {
@@ -166,7 +157,7 @@ for (const engine of chosenEngines()) {
         preferences: { "browser.download.folderList": 2, "browser.download.dir": downloads(), "browser.download.alwaysOpenPanel": false },
       });
       person = await Person.at(browser, demo.url);
-      if (engine === "chromium") await downloadTo("first");
+      if (engine === "chromium") await person.page.saveDownloads(downloads("first"));
     });
     after(() => browser?.close());
     afterEach(async (t) => {
@@ -182,16 +173,20 @@ for (const engine of chosenEngines()) {
       await page.click("[data-view=hood]");
       await look("under the hood");
       await page.click("[data-view=home]");
-      await page.click("#setup-go");
-      await person.newPassphrase();
+      await page.evaluate(() => (location.hash = "#%"));
+      await person.opens("#setup-go");
+      await newPassphrase(frame, PASSPHRASE);
       await person.sees("unlocked");
       await look("unlocked, and empty");
-      await person.createsKey("Work laptop");
+      await person.signs(await person.createsKey("Work laptop"));
+      const mayRunAll = () => page.evaluate(() => !document.getElementById("run-all").disabled);
+      assert.equal(await mayRunAll(), true);
       await page.click("#lock");
       await person.sees("locked");
       assert.equal(await page.evaluate(() => document.getElementById("my-keys").hidden), true, "nothing of the keys is shown");
+      assert.equal(await mayRunAll(), false, "no step can run");
       await look("locked");
-      await page.click("#unlock");
+      await person.opens("#unlock");
       await frame.type("#passphrase", PASSPHRASE);
       await frame.press("Enter");
       await person.sees("unlocked");
@@ -206,16 +201,25 @@ for (const engine of chosenEngines()) {
 
     it("a recovery phrase, a backup, and a key that is revoked; the log tells all of it", async () => {
       const { page, frame } = person;
-      await page.click("#enable");
-      await person.confirms();
-      words = await person.learnsPhrase();
-      await frame.click("#close");
+      await person.opens("#enable");
+      await prove(frame, { passphrase: PASSPHRASE });
+      words = await learnPhrase(frame);
+      assert.equal(words.length, 12);
+      await closeDone(frame);
       await person.said("#check");
+      await person.opens("#backup");
+      await prove(frame, { passphrase: PASSPHRASE });
+      await frame.waitFor("#save");
+      await frame.click("#cancel");
+      await person.said("#backup", "plain");
+      await person.backupIs(false);
       await person.savesBackup();
+      await person.backupIs(true);
       if (engine !== "webkit") {
         await eventually("the file", async () => (await backups()).length === 1);
       }
       await person.revokes(await person.createsKey("Old phone"));
+      await person.backupIs(false);
       const lines = await page.evaluate(() => [...document.querySelectorAll("#events li")].map(({ className, textContent }) => ({ className, textContent })));
       assert.ok(lines.some(({ textContent }) => textContent.includes("Old phone") && textContent.includes("revoked")), JSON.stringify(lines));
       assert.ok(lines.some(({ className }) => className === "refused"), "the no from before stands out");
@@ -229,7 +233,7 @@ for (const engine of chosenEngines()) {
     if (engine !== "chromium") return;
     it("a vault that is lost comes back from its newest backup, and from no older one", async () => {
       const { page } = person;
-      await downloadTo("second");
+      await page.saveDownloads(downloads("second"));
       await person.savesBackup();
       await eventually("the second file", async () => (await backups("second")).length === 1);
       const [[older], [newest]] = await Promise.all([backups("first"), backups("second")]);
@@ -240,15 +244,17 @@ for (const engine of chosenEngines()) {
       await person.visit(demo.url);
       await person.sees("lost");
       await look("lost");
-      await page.click("#restore-go");
-      await pick(person.frame, older);
-      await eventually("a problem", () => person.frame.evaluate(() => Boolean(document.querySelector("main #problem")?.textContent)));
-      await pick(person.frame, newest);
-      await person.frame.type("#phrase", words.join(" "));
-      await person.frame.click("#next:enabled");
-      await person.frame.click("#confirm:enabled");
-      await person.newPassphrase();
-      await person.frame.click("#close");
+      await person.opens("#restore-go");
+      const { frame } = person;
+      await pick(frame, older);
+      await frame.waitFor("#problem:not(:empty)");
+      const problem = await frame.evaluate(() => document.querySelector("#problem").textContent);
+      assert.ok(problem.startsWith(OLDER), problem);
+      await pick(frame, newest);
+      await frame.fill({ "#phrase": words.join(" ") }, "#next");
+      await frame.click("#confirm:enabled");
+      await newPassphrase(frame, PASSPHRASE);
+      await closeDone(frame);
       await person.sees("unlocked");
       assert.deepEqual(await page.evaluate(() => [...document.querySelectorAll("#active-keys h3")].map(({ textContent }) => textContent)), ["Work laptop"]);
     });
@@ -258,7 +264,6 @@ for (const engine of chosenEngines()) {
 /** Gives the file input of the dialog a file, as its picker would. */
 async function pick(frame, path) {
   await frame.waitFor("#file");
-  const input = await frame.locate().$("#file");
-  await input.uploadFile(path);
+  await frame.pick("#file", path);
   await frame.click("#next:enabled");
 }

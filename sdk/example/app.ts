@@ -14,26 +14,29 @@ async function openVault(account: string): Promise<Kms> {
   const kms = await connect({ url, pin, account, container: document.querySelector("#kms") ?? document.body });
   console.info(`enclave ${kms.launch.version}, ${kms.launch.level}: ${kms.launch.why}`);
   for (const warning of kms.launch.warnings) console.warn(warning);
+  // Before anything else is awaited: what happened at the start is told then.
+  kms.on("alert", ({ message }) => console.error(`tell the user: ${message}`));
   kms.on("closed", ({ reason }) => console.warn(`the enclave is gone: ${reason}`));
   kms.on("locked", ({ reason }) => console.info(`the vault is locked (${reason}): show nothing of it any more, and offer to unlock it`));
-  const { state } = await kms.vault.status();
+  const { state, reason } = await kms.vault.status();
   // Each of these asks the user, in the enclave's own dialog. In a page, let a button do it: a dialog that nobody asked for is one to say no to.
   if (state === "absent") await kms.vault.create({ persistence: "device", lock: "passphrase", idleSeconds: 900 });
   if (state === "locked") await kms.vault.unlock();
-  if (state === "lost") await kms.backup.restore({ lock: "passphrase" }); // or kms.vault.destroy(), to begin again
+  if (state === "lost" && reason === "marker-without-vault") await kms.backup.restore({ lock: "passphrase" });
+  if (state === "lost" && reason === "share-missing") await kms.vault.destroy(); // only if the right share is gone for good; then restore, or begin again
   return kms;
 }
 
-/** What makes it safe to rely on the vault: a second way in, and a backup that the user has saved. */
+/** What makes it safe to rely on the vault: a second way in, and a backup file that the user says to have. */
 export async function protect(kms: Kms): Promise<string> {
   const { recovery, slots } = await kms.vault.status();
   if (slots.length === 1) await kms.slots.manage();
   if (!recovery.enabled) await kms.recovery.enable();
   const { keys, createdAt } = await kms.backup.save();
-  return `${keys} keys, saved ${new Date(createdAt * 1000).toLocaleDateString()}`;
+  return `a backup of ${keys} keys, ${new Date(createdAt * 1000).toLocaleDateString()}`;
 }
 
-/** A new key in the place of one that may be known to others: the old one signs nothing more. */
+/** A new key in the place of one that may be known to others. The old one signs nothing more, and what it signed should not be trusted. */
 export async function replace(kms: Kms, { kid }: Key): Promise<Key> {
   const { key } = await kms.keys.rotate({ kid });
   await kms.keys.revoke({ kid, reason: "it may have leaked" });

@@ -4,7 +4,7 @@
 // gives the focus back to what had it.
 
 import { h } from "../dom.js";
-import { errors } from "../words.js";
+import { adviceOf, sentence } from "../words.js";
 
 /**
  * A button.
@@ -32,7 +32,7 @@ export async function act(node, work) {
     if (said) say(place, said, "good");
   } catch (error) {
     if (error.code === undefined) console.error(error);
-    say(place, sentence(error), error.code === "cancelled" || error.code === "expired" ? "plain" : "bad");
+    say(place, told(error), error.code === "cancelled" || error.code === "expired" ? "plain" : "bad");
   } finally {
     node.removeAttribute("aria-busy");
     node.classList.remove("working");
@@ -44,14 +44,11 @@ export function say(place, content, tone = "plain") {
   place.replaceChildren(...(content === null ? [] : [h("div", { class: "notice", "data-tone": tone }, typeof content === "string" ? h("p", {}, content) : content)]));
 }
 
-/** An error as sentences. To say no is not to fail. */
-function sentence({ code, message, details }) {
-  if (code === "cancelled") return "You said no. Nothing was changed.";
-  if (code === "expired") return "Nobody answered, so the question was taken back. Nothing was changed.";
-  if (code === "denied" && /dialog|often|ago|wait/i.test(message)) return "It is too soon to ask again. Close any other dialog of the enclave, wait half a minute, and press the button once more.";
-  const text = message.charAt(0).toUpperCase() + message.slice(1);
-  const advice = details?.member ? undefined : errors[code];
-  return `${/[.!?]$/.test(text) ? text : `${text}.`}${advice ? ` ${advice}` : ""}`;
+/** An error as sentences; the advice alone where the message would say it again. */
+function told(error) {
+  const { code, message, details } = error;
+  if (code === "cancelled" || code === "expired" || details?.reason === "dialog-open" || details?.reason === "asked-too-soon") return adviceOf(error);
+  return [sentence(message), details?.member ? undefined : adviceOf(error)].filter(Boolean).join(" ");
 }
 
 /**

@@ -6,7 +6,9 @@ import { Activity, summary } from "./activity.js";
 import { drawCare, drawChecklist } from "./care.js";
 import { Keys } from "./keys.js";
 import { drawLevel } from "./level.js";
-import { drawVault } from "./vault.js";
+import { drawVault, face } from "./vault.js";
+
+const ofOpenVault = ["my-list", "my-keys", "my-activity", "my-care"];
 
 export class Home {
   #session;
@@ -20,8 +22,7 @@ export class Home {
     this.#activity = new Activity(byId("my-activity-body"), session);
     const destroy = byId("my-destroy");
     destroy.addEventListener("click", () => act(destroy, async () => {
-      await session.kms.vault.destroy();
-      await session.refresh();
+      await session.ask((kms) => kms.vault.destroy());
       say(byId("my-vault").querySelector(":scope > .said"), "The vault and its keys are gone, here and in the enclave.", "good");
     }));
   }
@@ -32,10 +33,18 @@ export class Home {
     byId("my-level").hidden = false;
   }
 
+  /** Nothing can be used: says why, and hides the rest. */
+  stopped(title, lead, ...more) {
+    for (const id of [...ofOpenVault, "my-danger", "my-level"]) byId(id).hidden = true;
+    const body = byId("my-vault-body");
+    delete body.dataset.shows;
+    body.replaceChildren(face("alert", title, lead, "bad"), ...more);
+  }
+
   draw() {
     const session = this.#session;
     const { status, open } = session;
-    for (const id of ["my-list", "my-keys", "my-activity", "my-care"]) byId(id).hidden = !open;
+    for (const id of ofOpenVault) byId(id).hidden = !open;
     byId("my-danger").hidden = status.state !== "unlocked" && status.state !== "locked";
     // What was said of another state holds no longer.
     if (this.#state !== status.state) for (const each of byId("home").querySelectorAll("section > .said")) say(each, null);

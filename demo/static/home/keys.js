@@ -1,6 +1,6 @@
 // Keys as cards: what each is for, where it stands, what it did, and what can be done with it.
 
-import { checks, copyable, groups, h, more, time } from "../dom.js";
+import { checks, copyable, groups, h, limitBytes, more, time, when } from "../dom.js";
 import { picture } from "../picture.js";
 import { challengeMessage, decode, encode, verify, verifyToken } from "../verify.js";
 import { purposes } from "../words.js";
@@ -64,9 +64,8 @@ function form(session) {
   node.addEventListener("submit", (event) => {
     event.preventDefault();
     void act(node.querySelector("button"), async () => {
-      const { key } = await session.kms.keys.create({ purpose: purpose.value, label: label.value.trim() });
+      const { key } = await session.ask((kms) => kms.keys.create({ purpose: purpose.value, label: label.value.trim() }));
       label.value = "";
-      await session.refresh();
       return `${key.label ? `“${key.label}”` : "The key"} was created. It can do one thing only: ${uses[key.purpose].toLowerCase()}.`;
     });
   });
@@ -96,7 +95,7 @@ class Card {
     this.node.dataset.state = key.state;
     this.#head.querySelector(".tag").dataset.tone = tone;
     this.#head.querySelector(".tag").textContent = word;
-    this.#facts.replaceChildren(key.uses === 0 ? "Never used" : `Used ${many(key.uses, "time")}`, ...(key.lastUsedAt ? [", last ", time(key.lastUsedAt)] : []), ". Since ", time(key.createdAt), ".");
+    this.#facts.replaceChildren(["Never used", "Used once"][key.uses] ?? `Used ${key.uses} times`, ...(key.lastUsedAt ? [", last ", time(key.lastUsedAt)] : []), ". Since ", time(key.createdAt), ".");
     this.#past.replaceChildren(...pastOf(key, known));
     this.#use.hidden = key.state !== "active";
     this.#end.hidden = key.state === "revoked";
@@ -111,24 +110,24 @@ class Card {
     this.#use = this.#useOf(key, name);
     this.#end = this.#endOf(key, name);
     this.node.setAttribute("aria-labelledby", `name-${kid}`);
-    this.node.append(this.#head, this.#facts, this.#past, this.#use, this.#result, this.#end,
-      more("Name and public half", h("p", { class: "mono kid" }, groups(kid, 4)), copyable("Public key", JSON.stringify(publicKey.jwk), JSON.stringify(publicKey.jwk, null, 2))),
-      h("div", { class: "said", role: "status" }));
+    this.node.append(this.#head, this.#facts, this.#past, this.#use, this.#result, h("div", { class: "said", role: "status" }), this.#end,
+      more("Name and public half", h("p", { class: "mono kid" }, groups(kid, 4)), copyable("Public key", JSON.stringify(publicKey.jwk), JSON.stringify(publicKey.jwk, null, 2))));
   }
 
   /** The form that has the key do what it is for. */
   #useOf({ kid, purpose }, name) {
-    const [title, label, value, go, work] = {
-      vapid: ["Sign for a push service", "Endpoint", "https://push.example.net/send/abc123", "Sign", signVAPID],
-      agreement: ["Agree on a secret", "What for", "our conversation", "Agree", agree],
-    }[purpose] ?? ["Sign something", "Text", "", "Sign", signText];
-    const field = h("input", { id: `use-${kid}`, value, required: true, maxlength: 2000, autocomplete: "off" });
+    const { title, label, value, most, go, work } = {
+      vapid: { title: "Sign for a push service", label: "Endpoint", value: "https://push.example.net/send/abc123", most: 2048, go: "Sign", work: signVAPID },
+      agreement: { title: "Agree on a secret", label: "What for", value: "our conversation", most: 128, go: "Agree", work: agree },
+    }[purpose] ?? { title: "Sign something", label: "Text", value: "", most: 2000, go: "Sign", work: signText };
+    const field = limitBytes(h("input", { id: `use-${kid}`, value, required: true, autocomplete: "off" }), most);
     const form = h("form", { class: "inline" }, h("label", {}, label, field), h("button", { "aria-label": `${go} with ${name}` }, go));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       void act(form.querySelector("button"), async () => {
-        this.#result.replaceChildren(...(await work(this.#session.kms, this.#key, field.value)));
-        await this.#session.refresh();
+        const { said, shown } = await this.#session.ask((kms) => work(kms, this.#key, field.value));
+        this.#result.replaceChildren(...shown);
+        return `${said} with ${name}. The result is above.`;
       });
     });
     return more(title, form);
@@ -136,22 +135,19 @@ class Card {
 
   /** What ends a key, with what that means. */
   #endOf({ kid }, name) {
-    const { kms } = this.#session;
     const reason = h("input", { id: `reason-${kid}`, maxlength: 200, autocomplete: "off", placeholder: "for instance: lost laptop" });
     return more("Replace or revoke",
       h("div", { class: "rotate" },
         h("p", { class: "fine" }, h("strong", {}, "Replace"), " when it is time for a new one: a new key takes over, this one never signs again, and what it signed stays valid."),
         button(`rotate-${kid}`, "Replace…", async () => {
-          const { key } = await kms.keys.rotate({ kid });
-          await this.#session.refresh();
+          const { key } = await this.#session.ask((kms) => kms.keys.rotate({ kid }));
           return `A new key has taken over: it begins with ${key.kid.slice(0, 4)}. Give its public half to whoever checks signatures.`;
         }, { label: `Replace ${name}…` })),
       h("div", {},
         h("p", { class: "fine" }, h("strong", {}, "Revoke"), " when somebody else may have used it: it is over at once, nothing takes its place, and nobody should trust what it signed. There is no way back."),
         h("label", { class: "fine" }, "Reason, kept with the key", reason),
         button(`revoke-${kid}`, "Revoke…", async () => {
-          await kms.keys.revoke({ kid, ...(reason.value.trim() && { reason: reason.value.trim() }) });
-          await this.#session.refresh();
+          await this.#session.ask((kms) => kms.keys.revoke({ kid, ...(reason.value.trim() && { reason: reason.value.trim() }) }));
           return "Revoked. Tell whoever relies on it.";
         }, { look: "danger", label: `Revoke ${name}…` })));
   }
@@ -174,13 +170,13 @@ async function signText(kms, key, text) {
   const data = utf8.encode(text);
   const { signature } = await kms.challenge.sign({ kid: key.kid, context, data: encode(data) });
   const valid = await verify(key, decode(signature), challengeMessage(context, data));
-  return [copyable("Signature", signature), checks([[valid, "Checked in this page, with the public key alone."]])];
+  return { said: "Signed", shown: [copyable("Signature", signature), checks([[valid, "Checked in this page, with the public key alone."]])] };
 }
 
 async function signVAPID(kms, key, endpoint) {
   const { token } = await kms.token.vapid({ kid: key.kid, endpoint, subject: "mailto:push@example.com", ttlSeconds: 15 * 60 });
   const { valid, claims } = await verifyToken(key, token);
-  return [copyable("Token", token), checks([[valid, `Good for ${claims.aud} until ${new Date(claims.exp * 1000).toLocaleTimeString()}; checked in this page.`]])];
+  return { said: "Signed", shown: [copyable("Token", token), checks([[valid, `Good for ${claims.aud} until ${when(claims.exp)}; checked in this page.`]])] };
 }
 
 /** With a partner that this page makes up, and that forgets its half at once. */
@@ -189,5 +185,8 @@ async function agree(kms, key, context) {
   const publicKey = encode(new Uint8Array(await crypto.subtle.exportKey("raw", partner.publicKey)));
   const { secret } = await kms.key.agree({ kid: key.kid, publicKey, context });
   const print = new Uint8Array(await crypto.subtle.digest("SHA-256", decode(secret)));
-  return [h("p", {}, "Agreed on 32 bytes for this purpose, with a partner that this page made up."), copyable("Fingerprint of the secret", encode(print).slice(0, 16))];
+  return {
+    said: "Agreed on a secret",
+    shown: [h("p", {}, "Agreed on 32 bytes for this purpose, with a partner that this page made up."), copyable("Fingerprint of the secret", encode(print).slice(0, 16))],
+  };
 }

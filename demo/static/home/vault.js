@@ -17,9 +17,8 @@ const faces = {
     face("key", "Set up your vault", "A vault keeps your keys for this app. The app can ask for signatures; it never sees a private key, or what you type to open the vault."),
     form(session, "setup", [
       ["setup-go", "Set up your vault", "primary", async (choice) => {
-        await session.kms.vault.create(choice);
-        await session.refresh();
-        return "Your vault is ready. The list below says what makes it safe to rely on.";
+        await session.ask((kms) => kms.vault.create(choice));
+        return "Your vault is ready. “Safe to rely on?” lists what is left to do.";
       }],
       ["restore-go", "Restore from a backup", "", (choice) => restore(session, choice)],
     ]),
@@ -29,8 +28,7 @@ const faces = {
   locked: (session) => [
     face("lock", "Your vault is locked", lockedBecause[session.why] ?? lockedBecause.start),
     h("p", { class: "actions" }, button("unlock", "Unlock", async () => {
-      await session.kms.vault.unlock();
-      await session.refresh();
+      await session.ask((kms) => kms.vault.unlock());
     }, { look: "primary big" })),
     h("p", { class: "fine" }, "Forgot the passphrase? The enclave's dialog also takes your recovery phrase, if you have one."),
   ],
@@ -45,8 +43,7 @@ const faces = {
         : "A backup cannot be restored beside it. Clear what is left first; then this page offers to restore."),
       gone ? form(session, "restore", [["restore-go", "Restore from a backup", "primary", (choice) => restore(session, choice)]]) : null,
       h("p", { class: "actions" }, button("clear", "Clear what is left…", async () => {
-        await session.kms.vault.destroy();
-        await session.refresh();
+        await session.ask((kms) => kms.vault.destroy());
         return "What was left is gone. You can set up a new vault, or restore any backup.";
       }, { look: "danger" })),
       gone ? h("p", { class: "fine" }, "The backup has to be as new as the vault was when this app last saw it, so that nobody passes off an old one. If you have an older one only, clear what is left first; then it is accepted.") : null,
@@ -55,9 +52,10 @@ const faces = {
 
   unlocked: (session) => {
     const { status } = session;
+    const others = status.slots.length - 1;
     const [lasts, meaning] = durabilities[status.durability] ?? [status.durability, ""];
     return [
-      face("open", "Your vault is open", `It holds ${many(status.counts.keys, "key")}. ${locks[status.lock] ?? ""}`, "good"),
+      face("open", "Your vault is open", [`It holds ${many(status.counts.keys, "key")}.`, locks[status.lock], others > 0 && status.lock !== "none" ? `There ${others === 1 ? "is" : "are"} ${many(others, "other way", "other ways")} in.` : null].filter(Boolean).join(" "), "good"),
       facts([
         ["Locks itself", status.lock === "none" ? "Never: it has no lock." : status.idleSeconds ? `After ${duration(status.idleSeconds)} without use, and when you leave` : "When you leave"],
         ["Lasts", h("span", {}, h("strong", {}, lasts), `. ${meaning}`)],
@@ -67,25 +65,23 @@ const faces = {
         status.lock === "none"
           ? button("protect", "Protect it with a lock", () => manage(session), { look: "primary" })
           : button("lock", "Lock now", async () => {
-            await session.kms.vault.lock();
-            await session.refresh();
+            await session.ask((kms) => kms.vault.lock());
           })),
     ];
   },
 };
 
 async function restore(session, choice) {
-  const { counts } = await session.kms.backup.restore(choice);
-  await session.refresh();
+  const { counts } = await session.ask((kms) => kms.backup.restore(choice));
   return `Welcome back: ${many(counts.keys, "key")} restored. If keys were replaced or revoked after that backup, this vault does not know it.`;
 }
 
 /** Has the user change the ways in, in the enclave's dialog. */
 export async function manage(session) {
-  const before = JSON.stringify(session.status.slots);
-  await session.kms.slots.manage();
-  await session.refresh();
-  return JSON.stringify(session.status.slots) === before ? undefined : "The ways into your vault were changed.";
+  const shown = ({ slots, recovery }) => JSON.stringify([slots, recovery]);
+  const before = shown(session.status);
+  const after = shown(await session.ask((kms) => kms.slots.manage()));
+  return after === before ? undefined : "The ways into your vault were changed.";
 }
 
 const passkeys = () => typeof PublicKeyCredential === "function";
@@ -130,7 +126,8 @@ function choiceOf(node) {
   return { persistence: node.querySelector("[name=persistence]").value, lock, ...(lock === "none" ? {} : { idleSeconds }) };
 }
 
-function face(icon, title, sentence, tone = "plain") {
+/** The state in one sentence. */
+export function face(icon, title, sentence, tone = "plain") {
   return h("div", { class: "face", "data-tone": tone }, badge(icon),
     h("div", {}, h("h1", { id: "state" }, title), h("p", { class: "lead" }, sentence)));
 }

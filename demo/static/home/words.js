@@ -3,12 +3,12 @@
 import { purposes } from "../words.js";
 
 export const locks = {
-  passphrase: "Opens with your passphrase or another way in.",
-  passkey: "Opens with your passkey or another way in.",
+  passphrase: "Opens with your passphrase.",
+  passkey: "Opens with your passkey.",
   none: "Opens by itself in this browser: whoever uses this profile can use the keys.",
 };
 
-export const kinds = { passphrase: "a passphrase", passkey: "a passkey", device: "this device, without asking", recovery: "the recovery phrase" };
+const kinds = { passphrase: "a passphrase", passkey: "a passkey", device: "this device, without asking", recovery: "the recovery phrase" };
 
 export const uses = {
   signing: "Signs tokens and messages",
@@ -47,12 +47,14 @@ export const meanings = {
   },
 };
 
-/** A label that says more than the kind does. */
-export const ownLabel = ({ kind, label }) => (label && label.toLowerCase() !== kind ? label : "");
+// What vaults of before named a device or a passphrase by themselves: it says no more than the kind.
+const storedNames = ["This browser", "Passphrase"];
 
-const way = ({ details = {} }) => `${kinds[details.kind] ?? "a way in"}${ownLabel(details) ? `, ${ownLabel(details)}` : ""}`;
-
-const opened = (entry) => (entry.details?.kind === "recovery" || !entry.details?.kind ? "the recovery phrase" : way(entry));
+/** A way in: its kind, and the name if somebody gave it one. */
+export function way({ kind, label } = {}) {
+  const name = label && !storedNames.includes(label) ? ` “${label}”` : "";
+  return `${kinds[kind] ?? "a way in"}${name}`;
+}
 
 /** How many wrong secrets were tried, if the entry tells. */
 const triesOf = ({ details }) => Number(details?.tries ?? 0);
@@ -62,15 +64,16 @@ const after = (entry) => (triesOf(entry) > 0 ? `, after ${many(triesOf(entry), "
 // What was done, by method. name is that of the key.
 const did = {
   "vault.create": () => "The vault was set up.",
-  "vault.unlock": (entry) => `The vault was opened with ${opened(entry)}${after(entry)}.`,
+  "vault.unlock": (entry) => `The vault was opened with ${way(entry.details)}${after(entry)}.`,
   "vault.lock": ({ details }) => (details?.why === "idle" ? "The vault locked itself: nobody used it." : "The vault was locked."),
-  "slots.add": (entry) => `A way in was added: ${way(entry)}.`,
-  "slots.remove": (entry) => `A way in was removed: ${way(entry)}.`,
-  "slots.change": (entry) => `A way in was changed: ${way(entry)}.`,
-  "slots.raise": () => "The passphrase was made harder to guess for this machine.",
+  "slots.add": (entry) => `A way in was added: ${way(entry.details)}.`,
+  "slots.remove": (entry) => `A way in was removed: ${way(entry.details)}.`,
+  "slots.change": (entry) => `A way in was changed: ${way(entry.details)}.`,
+  "slots.raise": () => "The passphrase was made harder to guess: each try takes more work now.",
   "recovery.enable": () => "A new recovery phrase was set up.",
   "recovery.check": () => "The recovery phrase was checked.",
-  "backup.save": () => "A backup file was saved.",
+  "backup.save": () => "A backup file was made.",
+  "backup.kept": () => "You said that you have the backup file.",
   "backup.restore": () => "The vault came back from a backup file.",
   "keys.create": (entry, name) => `${name} was created.`,
   "keys.rotate": (entry, name) => `${name} was replaced by a new key.`,
@@ -83,6 +86,7 @@ const did = {
 
 // What the app wanted, where it was refused.
 const wanted = {
+  "vault.create": "set up a vault", "audit.show": "show the log",
   "vault.unlock": "open the vault", "vault.lock": "lock the vault", "vault.destroy": "delete the vault", "slots.add": "add a way in", "slots.remove": "remove a way in",
   "slots.change": "change a way in", "slots.manage": "change the ways in", "recovery.enable": "set up a recovery phrase", "recovery.check": "check the recovery phrase",
   "backup.save": "save a backup", "backup.restore": "restore a backup", "keys.create": "create a key", "keys.rotate": "replace a key", "keys.revoke": "revoke a key",

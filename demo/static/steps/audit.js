@@ -1,16 +1,16 @@
 // Step: the log of what happened, checked here and taken away as a file.
 
 import { checks, copyable, groups, h, time } from "../dom.js";
+import { exportLog } from "../log.js";
 import { picture } from "../picture.js";
-import { closed } from "../step.js";
+import { needsVault } from "../step.js";
 
 const shown = 50; // newest entries on the page; the file has them all
-const command = "bin/enclave audit verify";
 
 export const audit = {
   id: "audit",
 
-  needs: (session) => (session.open ? null : closed(session)),
+  needs: needsVault,
 
   async run(session, form, action) {
     return action === "download" ? { extra: await download(session), done: false } : { show: await log(session) };
@@ -64,24 +64,10 @@ function keyName(kid) {
 }
 
 async function download({ kms }) {
-  const pages = [];
-  let cursor;
-  do {
-    const page = await kms.audit.export(cursor ? { cursor } : {});
-    pages.push(page.text);
-    cursor = page.next;
-  } while (cursor);
-  const name = `enclave-audit-${new Date().toISOString().slice(0, 19).replaceAll(":", "")}.txt`;
-  save(new Blob(pages, { type: "text/plain" }), name);
+  const { name, command } = await exportLog(kms);
   return [
-    h("p", {}, "Saved as ", h("code", {}, name), ". In the project's directory, with the path your browser saved it under:"),
-    copyable("Command", `${command} ~/Downloads/${name}`),
+    h("p", {}, "Handed to your browser as ", h("code", {}, name), ". In the project's directory, with the path your browser saved it under:"),
+    copyable("Command", command),
     h("p", { class: "fine" }, h("code", {}, "make enclave"), " builds the command. It shows the same root as the head above, if you read the log after your last signature."),
   ];
-}
-
-function save(blob, name) {
-  const href = URL.createObjectURL(blob);
-  h("a", { href, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(href), 60_000); // the browser has read it by then
 }

@@ -1,18 +1,19 @@
 // Step: a challenge, signed for a purpose, verified by this page and by the enclave.
 
-import { checks, copyable, h } from "../dom.js";
+import { checks, copyable } from "../dom.js";
 import { challengeMessage, decode, encode, flip, verify } from "../verify.js";
-import { closed } from "../step.js";
+import { needsKey } from "../step.js";
 
 export const challenge = {
   id: "challenge",
 
-  needs: (session) => (session.signing ? null : session.open ? "Create the keys first." : closed(session)),
+  needs: needsKey("signing"),
 
-  async run({ kms, signing }, form) {
+  async run(session, form) {
+    const { kms, signing } = session;
     const context = form.get("context");
     const data = new TextEncoder().encode(form.get("data"));
-    const { signature } = await kms.challenge.sign({ kid: signing.kid, context, data: encode(data) });
+    const { signature } = await session.ask(() => kms.challenge.sign({ kid: signing.kid, context, data: encode(data) }));
     const bytes = decode(signature);
     const check = (name, subject) => verify(signing, bytes, challengeMessage(name, subject));
     const { valid } = await kms.challenge.verify({ alg: signing.alg, publicKey: signing.publicKey.raw, context, data: encode(data), signature });

@@ -4,12 +4,12 @@ import { checks, copyable, groups, h, more, time } from "../dom.js";
 import { picture } from "../picture.js";
 import { thumbprint } from "../verify.js";
 import { algorithms, purposes } from "../words.js";
-import { closed } from "../step.js";
+import { needsVault } from "../step.js";
 
 export const keys = {
   id: "keys",
 
-  needs: (session) => (session.open ? null : closed(session)),
+  needs: needsVault,
 
   label: ({ signing, vapid }) => (signing || vapid ? "Create two more" : "Create both keys"),
 
@@ -18,13 +18,16 @@ export const keys = {
     : null),
 
   async run(session) {
-    const began = performance.now();
-    const made = await Promise.all([
-      session.kms.keys.create({ purpose: "vapid", label: "Push notifications" }),
-      session.kms.keys.create({ purpose: "signing", label: "Signing" }),
-    ]);
-    const took = performance.now() - began;
-    await session.refresh(made.map(({ key }) => key.kid));
+    let took;
+    const made = await session.ask(async (kms) => {
+      const began = performance.now();
+      const both = await Promise.all([
+        kms.keys.create({ purpose: "vapid", label: "Push notifications" }),
+        kms.keys.create({ purpose: "signing", label: "Signing" }),
+      ]);
+      took = performance.now() - began;
+      return both;
+    }, (both) => both.map(({ key }) => key.kid));
     const all = session.status.counts.keys;
     return {
       show: [

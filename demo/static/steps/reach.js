@@ -1,12 +1,12 @@
 // Step: the page tries to get at a private key, by every way that a page has.
 
 import { checks, h } from "../dom.js";
-import { closed } from "../step.js";
+import { needsKey } from "../step.js";
 
 export const reach = {
   id: "reach",
 
-  needs: (session) => (session.signing ? null : session.open ? "Create the keys first." : closed(session)),
+  needs: needsKey("signing"),
 
   async run(session) {
     const attempts = await Promise.all([ask(session), look(), search(), read(session)]);

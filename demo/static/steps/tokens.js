@@ -1,7 +1,7 @@
 // Steps: a JWT and a VAPID token, each verified here with the public key alone.
 
 import { checks, copyable, facts, h, more, time } from "../dom.js";
-import { closed, finding } from "../step.js";
+import { finding, needsKey } from "../step.js";
 import { verifyToken } from "../verify.js";
 
 const longest = 86_400; // seconds that a token may be valid for; the enclave's rule, not the demo's
@@ -9,13 +9,14 @@ const longest = 86_400; // seconds that a token may be valid for; the enclave's 
 export const jwt = {
   id: "jwt",
 
-  needs: (session) => (session.signing ? null : session.open ? "Create the keys first." : closed(session)),
+  needs: needsKey("signing"),
 
-  async run({ kms, signing }, form) {
+  async run(session, form) {
+    const { signing } = session;
     const subject = form.get("subject").trim();
     const ttlSeconds = Number(form.get("ttlSeconds"));
     try {
-      const { token } = await kms.jwt.sign({ kid: signing.kid, audience: form.get("audience"), ...(subject && { subject }), ttlSeconds, claims: { scope: "demo" } });
+      const { token } = await session.ask((kms) => kms.jwt.sign({ kid: signing.kid, audience: form.get("audience"), ...(subject && { subject }), ttlSeconds, claims: { scope: "demo" } }));
       return { show: await result(signing, token) };
     } catch (error) {
       if (ttlSeconds <= longest || error.details?.member !== "/params/ttlSeconds") throw error;
@@ -35,11 +36,11 @@ function tooLong(error) {
 export const vapid = {
   id: "vapid",
 
-  needs: (session) => (session.vapid ? null : session.open ? "Create the keys first." : closed(session)),
+  needs: needsKey("vapid"),
 
-  async run({ kms, vapid: key }, form) {
-    const endpoint = form.get("endpoint");
-    const { token } = await kms.token.vapid({ kid: key.kid, endpoint, subject: form.get("subject"), ttlSeconds: 15 * 60 });
+  async run(session, form) {
+    const key = session.vapid;
+    const { token } = await session.ask((kms) => kms.token.vapid({ kid: key.kid, endpoint: form.get("endpoint"), subject: form.get("subject"), ttlSeconds: 15 * 60 }));
     return {
       show: [
         await result(key, token),

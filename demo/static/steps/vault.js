@@ -14,8 +14,7 @@ export const vault = {
   }[status?.state] ?? null),
 
   async run(session, form) {
-    await session.kms.vault.create({ persistence: form.get("persistence"), lock: "none" });
-    await session.refresh();
+    await session.ask((kms) => kms.vault.create({ persistence: form.get("persistence"), lock: "none" }));
     return { show: describe(session.status) };
   },
 };
@@ -25,15 +24,10 @@ export const destroy = {
 
   needs: ({ status }) => (status?.state === "absent" ? "There is no vault to delete." : null),
 
-  advice: ({ code }) => (code === "denied"
-    ? "It is too soon to ask again. Close any other dialog of the enclave, wait half a minute, and press the button once more. After each further no the wait doubles, up to a quarter of an hour: a page must not wear anybody down with dialogs."
-    : undefined),
-
   async run(session) {
     const keys = session.status.counts.keys;
     const lost = session.status.state === "lost";
-    await session.kms.vault.destroy();
-    await session.refresh();
+    await session.ask((kms) => kms.vault.destroy());
     return {
       show: h("div", { class: "notice", "data-tone": "good" },
         h("p", {}, h("strong", {}, lost ? "What was left of the vault is gone." : `The vault and ${count(keys)} are gone.`)),
@@ -66,6 +60,5 @@ function lost(status) {
   return h("div", { class: "notice", "data-tone": "bad" },
     h("p", {}, h("strong", {}, "Your vault is lost. That is not the same as never having had one.")),
     h("p", {}, reasons[status.reason] ?? "The enclave cannot open what this app remembers."),
-    h("p", {}, "“", h("a", { href: "#home" }, "Your keys"), "” says what can be done: a backup brings the keys back. "
-      + "To start anew, ", h("a", { href: "#destroy" }, "delete what is left"), "; then you can create a vault here. The enclave will not do it behind your back."));
+    h("p", {}, "“", h("a", { href: "#home" }, "Your keys"), "” says what can be done. To start anew, ", h("a", { href: "#destroy" }, "delete what is left"), "; then you can create a vault here. The enclave will not do it behind your back."));
 }
