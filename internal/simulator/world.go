@@ -1,3 +1,5 @@
+//go:build !js
+
 // Package simulator runs the whole enclave through schedules: several tabs of an app
 // on one profile's storage, where what happens next is drawn from a seed. Between two
 // steps everything stands still, so that a tab can be killed, storage can refuse, be
