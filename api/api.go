@@ -382,6 +382,26 @@ type AuditVerdict struct {
 	Reason   string `json:"reason,omitzero"`
 }
 
+// ConsistentParams are the parameters of audit.consistent.
+type ConsistentParams struct {
+	Since Bytes `json:"since,omitzero" check:"max=2048"` // what an earlier call returned; without it there is nothing to compare with
+}
+
+// Consistency is the result of audit.consistent.
+type Consistency struct {
+	Consistent bool   `json:"consistent"`       // the log is the earlier one, with or without further entries
+	Reason     string `json:"reason,omitzero"`  // why not: "taken-back" or "replaced"
+	Earlier    uint64 `json:"earlier,omitzero"` // entries then
+	Size       uint64 `json:"size"`             // entries now
+	Since      Bytes  `json:"since"`            // for the next call; it tells nothing but the log's size and hashes
+}
+
+// Values of Consistency.Reason.
+const (
+	TakenBack = "taken-back" // there are fewer entries now
+	Replaced  = "replaced"   // the first entries are not those that there were
+)
+
 // ExportParams are the parameters of audit.export.
 type ExportParams struct {
 	Cursor string `json:"cursor,omitzero" check:"max=64"` // the previous page's next

@@ -37,6 +37,7 @@ var Methods = []Method{
 	{"key.agree", AgreeParams{}, Agreed{}},
 	{"token.vapid", VAPIDParams{}, Token{}},
 	{"audit.head", None{}, Head{}},
+	{"audit.consistent", ConsistentParams{}, Consistency{}},
 	{"audit.entries", EntriesParams{}, Entries{}},
 	{"audit.verify", None{}, AuditVerdict{}},
 	{"audit.show", None{}, None{}},

@@ -54,6 +54,44 @@ func (c *call) head() (size uint64, root [32]byte, err error) {
 	return size, root, nil
 }
 
+// auditConsistent proves that the log continues the one that an earlier call saw: the
+// leaves since then are appended to the hashes that were known then, which has to give
+// today's head. It reads no leaf from before, and needs no unlocked vault.
+func auditConsistent(c *call, p *api.ConsistentParams) (out outcome, err error) {
+	var then audit.Frontier
+	if len(p.Since) > 0 {
+		if then, err = audit.ParseFrontier(p.Since); err != nil {
+			return out, invalid("/params/since", "not what an earlier call returned")
+		}
+	}
+	if c.vault, err = c.vaults.Current(c.ctx); err != nil {
+		return out, err
+	}
+	var now audit.Frontier
+	err = c.vault.Ledger.Read(c.ctx, func(tx *ledger.Tx) error {
+		now = tx.Frontier()
+		return nil
+	})
+	if err != nil {
+		return out, err
+	}
+	result := api.Consistency{Earlier: then.Size(), Size: now.Size(), Since: now.AppendBinary(nil)}
+	if then.Size() > now.Size() {
+		result.Reason = api.TakenBack
+		return outcome{Result: result}, nil
+	}
+	for leaf, err := range c.leaves(then.Size(), now.Size()) {
+		if err != nil {
+			return out, err
+		}
+		then.Append(audit.LeafHash(leaf))
+	}
+	if result.Consistent = then.Root() == now.Root(); !result.Consistent {
+		result.Reason = api.Replaced
+	}
+	return outcome{Result: result}, nil
+}
+
 func auditEntries(c *call, p *api.EntriesParams) (outcome, error) {
 	limit := p.Limit
 	if limit == 0 {
@@ -93,7 +131,7 @@ func auditVerify(c *call, _ *api.None) (outcome, error) {
 		return outcome{}, err
 	}
 	verdict := api.AuditVerdict{Size: size, Root: root[:]}
-	err = audit.Verify(c.leaves(size), size, root)
+	err = audit.Verify(c.leaves(0, size), size, root)
 	if bad, ok := errors.AsType[*audit.EntryError](err); ok {
 		at := int64(bad.Seq)
 		verdict.FirstBad, verdict.Reason = &at, bad.Error()
@@ -111,10 +149,10 @@ func auditVerify(c *call, _ *api.None) (outcome, error) {
 	return outcome{Result: verdict}, err
 }
 
-// leaves yields the canonical entries 0 … size-1, or an error.
-func (c *call) leaves(size uint64) func(yield func([]byte, error) bool) {
+// leaves yields the canonical entries from … size-1, or an error.
+func (c *call) leaves(from, size uint64) func(yield func([]byte, error) bool) {
 	return func(yield func([]byte, error) bool) {
-		for from := uint64(0); from < size; {
+		for from < size {
 			page, err := c.page(from, size)
 			if err != nil {
 				yield(nil, err)

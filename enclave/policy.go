@@ -93,6 +93,7 @@ var Policy = []Row{
 	on(tokenVAPID, Row{Method: "token.vapid", Auth: Session, Repeatable: true, Audited: true, MaxParams: small}),
 
 	on(auditHead, Row{Method: "audit.head", Auth: Open, Repeatable: true, MaxParams: small}),
+	on(auditConsistent, Row{Method: "audit.consistent", Auth: Open, Repeatable: true, MaxParams: small}),
 	on(auditEntries, Row{Method: "audit.entries", Auth: Session, Repeatable: true, MaxParams: small}),
 	on(auditVerify, Row{Method: "audit.verify", Auth: Session, Repeatable: true, MaxParams: small}),
 	on(auditShow, Row{Method: "audit.show", Auth: Session, Dialog: true, MaxParams: small}),

@@ -37,6 +37,9 @@ func (tx *Tx) Size() uint64 { return tx.root.size() }
 // Head returns the RFC 6962 tree head of the log.
 func (tx *Tx) Head() [32]byte { return tx.root.frontier.Root() }
 
+// Frontier returns the head with what it takes to append to it.
+func (tx *Tx) Frontier() audit.Frontier { return tx.root.frontier }
+
 // Now returns the current time in seconds, never less than any time before it.
 func (tx *Tx) Now() int64 { return max(tx.l.cfg.Now().Unix(), tx.root.time) }
 

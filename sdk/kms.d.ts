@@ -118,6 +118,8 @@ export interface Events {
    *   (details.seen), so all that the enclave stores was put back.
    * - "another-vault": an unlocked vault showed another `lineage.vault` (details.found) than the one that was seen here
    *   (details.seen), which nobody had this SDK destroy, so what the enclave stores was replaced.
+   * - "log-taken-back": the audit log has details.found entries, and details.seen were seen of it before.
+   * - "log-replaced": the first details.seen entries of the audit log, which has details.found, are not those that were seen.
    */
   alert: { code: ErrorCode; message: string; retryable: boolean; details?: Record<string, string> };
   /** The connection is over and every further call rejects. */

@@ -13,7 +13,7 @@ import { Heartbeat } from "./heartbeat.js";
 import { launch } from "./launch.js";
 import { METHODS } from "./methods.js";
 import { LEFT } from "./session.js";
-import { isLineage } from "./share.js";
+import { isLineage, isSeenLog } from "./share.js";
 
 /** The enclave ends a dialog after ten minutes; one that stays longer no longer stops the clocks. */
 const DIALOG_MS = 10 * 60_000 + 10_000;
@@ -29,7 +29,13 @@ const RELAUNCHES = 3;
 /** After these the vault's lineage is another one, and a status says which. */
 const CHANGES = new Set(["keys.rotate", "keys.revoke", "slots.remove", "slots.change", "recovery.enable"]);
 
-/** How a vault contradicts what was seen here. @typedef {"rolled-back" | "another-vault"} Contradiction */
+/** These add nothing to the audit log. */
+const UNLOGGED = /^(audit|enclave)\.|^vault\.status$|^keys\.(list|get)$|^challenge\.verify$/;
+
+/** So long after a launch, or after what may have been logged, the log is looked at: what comes in between is looked at together. */
+const LOG_MS = 1000;
+
+/** How a vault contradicts what was seen here. @typedef {"rolled-back" | "another-vault" | "log-taken-back" | "log-replaced"} Contradiction */
 
 /** What surrounds a call: see CallOptions in channel.js. @typedef {Pick<import("./channel.js").CallOptions, "prepare" | "succeeded" | "undone">} Around */
 
@@ -46,6 +52,7 @@ export class Connection {
   /** @type {Promise<void> | undefined} */ #opening;
   /** @type {Promise<void> | undefined} */ #switching;
   /** @type {unknown} */ #dialogTimer;
+  /** @type {unknown} */ #logTimer;
   #deaths = 0;
   #ended = false;
   /** The lineage that is stored, as far as this tab knows, so that not every status is a transaction. @type {import("./share.js").Lineage | undefined} */ #noted;
@@ -104,6 +111,7 @@ export class Connection {
     this.#held = held;
     this.#report = report;
     this.#channel.attach((text) => session.post(text));
+    this.#lookAtLog();
   }
 
   /**
@@ -126,7 +134,9 @@ export class Connection {
     const { signal, timeoutMs = this.#plan.timeoutMs } = checkOptions(options);
     checkCall(method, timeoutMs);
     const row = Object.hasOwn(METHODS, method) ? METHODS[/** @type {keyof typeof METHODS} */ (method)] : UNKNOWN;
-    return await this.#channel.call(method, params, { ...row, signal, timeoutMs, ...this.#around(method, params) });
+    const result = await this.#channel.call(method, params, { ...row, signal, timeoutMs, ...this.#around(method, params) });
+    if (!UNLOGGED.test(method)) this.#lookAtLog();
+    return result;
   }
 
   /** Ends the worker; nothing can be called any more: what is pending and every further call rejects with `interrupted`. */
@@ -344,26 +354,56 @@ export class Connection {
       const found = vouched(await this.call("vault.status", {}));
       const stored = await this.#plan.store.read();
       const reason = found && this.#held && this.#contradiction(stored, this.#held, found);
-      if (reason && stored.lineage && !this.#ended) this.#tell(reason, stored.lineage, found);
+      const seen = stored.lineage;
+      if (!reason || !seen) return;
+      if (reason === "another-vault") this.#tell(reason, seen.vault, found.vault, `this is another vault (${found.vault}) than the one that this app has seen here (${seen.vault}), so what the enclave stores was replaced`);
+      else this.#tell(reason, String(seen.epoch), String(found.epoch), `the vault is in an older state (${found.epoch}) than this app has seen before (${seen.epoch}), so all that the enclave stores was put back`);
     } finally {
       this.#doubting = false;
     }
   }
 
+  /** Looks at the log in a while. */
+  #lookAtLog() {
+    if (this.#ended || !this.#held?.marker) return;
+    this.#logTimer ??= this.#clock.setTimeout(() => {
+      this.#logTimer = undefined;
+      void this.#compareLog().catch(() => {}); // it is looked at again
+    }, LOG_MS);
+  }
+
   /**
-   * @param {Contradiction} reason
-   * @param {import("./share.js").Lineage} seen
-   * @param {import("./share.js").Lineage} found
+   * Has the enclave prove that its log continues the one that was seen here, and remembers how it is now.
+   * Nothing waits for it.
    */
-  #tell(reason, seen, found) {
-    if (this.#alerted.has(reason)) return;
+  async #compareLog() {
+    const { store } = this.#plan;
+    const held = this.#held;
+    if (!held?.marker || !this.#session || this.#sessionVault) return;
+    const stored = await store.read(); // before the enclave is asked: what another tab has seen is stored by then
+    if (!store.isOf(stored, held)) return;
+    const found = consistencyOf(await this.call("audit.consistent", stored.log ? { since: stored.log.since } : {}));
+    if (!found) return;
+    if (found.consistent) return void (await store.keep(held, { since: found.since, size: found.size }));
+    const earlier = stored.log?.size ?? 0;
+    const gone = found.size < earlier;
+    this.#tell(gone ? "log-taken-back" : "log-replaced", String(earlier), String(found.size), gone
+      ? `the audit log has ${found.size} entries, and this app has seen ${earlier}: entries ${found.size} to ${earlier - 1} are missing, so what the enclave stores was put back`
+      : `the audit log's first ${earlier} entries are not those that this app has seen: what the enclave stores was put back, and used again`);
+  }
+
+  /**
+   * Tells the app that the enclave's storage is not what it was; each way in which it is not once.
+   *
+   * @param {Contradiction} reason
+   * @param {string} seen
+   * @param {string} found
+   * @param {string} words
+   */
+  #tell(reason, seen, found, words) {
+    if (this.#alerted.has(reason) || this.#ended) return;
     this.#alerted.add(reason);
-    const back = reason === "rolled-back";
-    const message = back
-      ? `storage: the vault is in an older state (${found.epoch}) than this app has seen before (${seen.epoch}): all that the enclave stores was put back. Keys that were replaced or revoked since may work again`
-      : `storage: this is another vault (${found.vault}) than the one that this app has seen here (${seen.vault}): what the enclave stores was replaced. Keys of a vault that was given up may work again`;
-    const details = { reason, seen: back ? String(seen.epoch) : seen.vault, found: back ? String(found.epoch) : found.vault };
-    this.events.emit("alert", { code: "integrity", message, retryable: false, details });
+    this.events.emit("alert", { code: "integrity", message: `storage: ${words}. Keys that were replaced, revoked or given up since may work again`, retryable: false, details: { reason, seen, found } });
   }
 
   /** Asks which state the vault is in, for the memory only. */
@@ -438,6 +478,8 @@ export class Connection {
   #leave() {
     this.#dialog(false);
     this.#heart.stop();
+    if (this.#logTimer !== undefined) this.#clock.clearTimeout(this.#logTimer);
+    this.#logTimer = undefined;
     this.#session?.dispose();
     this.#session = undefined;
     this.#sessionVault = false;
@@ -473,6 +515,16 @@ function vouched(status) {
   const { state } = /** @type {{ state?: unknown }} */ (status ?? {});
   const lineage = state === "unlocked" && persistenceOf(status) === "device" ? lineageOf(status) : undefined;
   return lineage && lineage.epoch >= 1 ? lineage : undefined;
+}
+
+/**
+ * @param {unknown} answer of audit.consistent
+ * @returns {{ consistent: boolean, since: string, size: number } | undefined}
+ */
+function consistencyOf(answer) {
+  const { consistent, since, size } = /** @type {{ consistent?: unknown, since?: unknown, size?: unknown }} */ (answer ?? {});
+  const seen = { since, size };
+  return typeof consistent === "boolean" && isSeenLog(seen) ? { consistent, ...seen } : undefined;
 }
 
 /**

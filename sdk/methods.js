@@ -33,6 +33,7 @@ export const METHODS = Object.freeze({
   "key.agree": { repeatable: true, dialog: false },
   "token.vapid": { repeatable: true, dialog: false },
   "audit.head": { repeatable: true, dialog: false },
+  "audit.consistent": { repeatable: true, dialog: false },
   "audit.entries": { repeatable: true, dialog: false },
   "audit.verify": { repeatable: true, dialog: false },
   "audit.show": { repeatable: false, dialog: true },

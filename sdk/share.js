@@ -6,7 +6,7 @@
 //
 //   database "kms-enclave-sdk", version 1, object store "accounts", key [origin, account]
 //   { share: Uint8Array(32) | null, marker: boolean, revision: integer, begun: integer, ended: integer,
-//     lineage?: { vault: string, epoch: integer } | null }
+//     lineage?: { vault: string, epoch: integer } | null, log?: { since: string, size: integer } | null }
 //
 // `share` is null if the app keeps the share elsewhere, and once a vault was destroyed. `lineage` is the
 // newest state of the vault that was seen here, so that an older backup does not pass for the newest; it
@@ -14,7 +14,8 @@
 // itself had that one made, restored or destroyed: one that is just there contradicts the record, and lifecycle.js
 // tells the app. It cannot tell that from one thing: the vault of another lineage that the app had restored with a
 // `seen` of its own, in place of a lost one, by a tab that ended before it had written that down. Until that
-// vault is destroyed, or restored once more, it counts as one that is just there. Records of older SDKs have none. The three
+// vault is destroyed, or restored once more, it counts as one that is just there. `log` is the longest state of the
+// vault's audit log that was seen, as audit.consistent gave it; it goes with its vault. Records of older SDKs have neither. The three
 // counters never go back, and that is why a record is never deleted: `revision` counts what was said
 // of vaults (one was made, one is forgotten), `begun` the creations begun with this share, `ended`
 // those whose outcome is known.
@@ -37,7 +38,9 @@ export const SHARE_BYTES = 32;
 
 /** @typedef {import("./types.d.ts").Lineage} Lineage */
 
-/** @typedef {{ share: Uint8Array<ArrayBuffer> | null, marker: boolean, revision: number, begun: number, ended: number, lineage?: Lineage | null }} Stored */
+/** How the log was seen: `since` of audit.consistent, and how many entries there were. @typedef {{ since: string, size: number }} SeenLog */
+
+/** @typedef {{ share: Uint8Array<ArrayBuffer> | null, marker: boolean, revision: number, begun: number, ended: number, lineage?: Lineage | null, log?: SeenLog | null }} Stored */
 
 /**
  * What a worker is launched with.
@@ -116,7 +119,7 @@ export class ShareStore {
   async mark(share, lineage) {
     const now = await this.#change(({ revision, begun, ended }) => {
       const known = Math.max(begun, ended + 1); // the record was deleted with all of the app's storage
-      return { share: this.#given ? null : share, marker: true, revision: revision + 1, begun: known, ended: ended + 1, lineage: lineage ?? null };
+      return { share: this.#given ? null : share, marker: true, revision: revision + 1, begun: known, ended: ended + 1, lineage: lineage ?? null, log: null };
     });
     if (!(await this.read()).marker) throw unkept("marker");
     return now;
@@ -137,6 +140,17 @@ export class ShareStore {
       const grows = known ? known.vault === lineage.vault && lineage.epoch > known.epoch : lineage.epoch > 0 && this.isOf(found, held);
       return grows ? { ...found, lineage } : found;
     });
+  }
+
+  /**
+   * Remembers how the log was seen. It only grows, whichever tab says so, and a tab that is late speaks of a log that is gone.
+   *
+   * @param {Held} held what the worker was launched with whose log it is
+   * @param {SeenLog} log
+   * @returns {Promise<Stored>} the record now
+   */
+  keep(held, log) {
+    return this.#change((found) => (this.isOf(found, held) && (found.log?.size ?? 0) < log.size ? { ...found, log } : found));
   }
 
   /**
@@ -183,7 +197,7 @@ export class ShareStore {
       const other = !sameShare(found.share, asked.share);
       if (other || found.revision !== asked.revision) return found;
       const quiet = asked.begun === asked.ended && found.begun === asked.begun;
-      return { ...found, share: quiet ? null : found.share, marker: false, revision: found.revision + 1, lineage: null };
+      return { ...found, share: quiet ? null : found.share, marker: false, revision: found.revision + 1, lineage: null, log: null };
     });
   }
 
@@ -295,10 +309,10 @@ function run(database, mode, key, next) {
  */
 function checked(record) {
   if (record === undefined) return EMPTY;
-  const { share, marker, revision, begun, ended, lineage = null } = /** @type {Partial<Stored>} */ (record ?? {});
+  const { share, marker, revision, begun, ended, lineage = null, log = null } = /** @type {Partial<Stored>} */ (record ?? {});
   const shareFits = share === null || (share instanceof Uint8Array && share.length === SHARE_BYTES);
   const counts = [revision, begun, ended].every(isCount);
-  if (shareFits && typeof marker === "boolean" && counts && (lineage === null || isLineage(lineage))) return /** @type {Stored} */ (record);
+  if (shareFits && typeof marker === "boolean" && counts && (lineage === null || isLineage(lineage)) && (log === null || isSeenLog(log))) return /** @type {Stored} */ (record);
   throw new KmsError("integrity", `share: the record in the app's IndexedDB (${DATABASE}, ${STORE}) is not what the SDK wrote; it was left alone`);
 }
 
@@ -316,6 +330,17 @@ function isCount(value) {
 export function isLineage(value) {
   const { vault, epoch } = /** @type {Partial<Lineage>} */ (value ?? {});
   return typeof vault === "string" && /^[\w-]{22}$/.test(vault) && isCount(epoch);
+}
+
+/**
+ * Whether a value says how a log was seen.
+ *
+ * @param {unknown} value
+ * @returns {value is SeenLog}
+ */
+export function isSeenLog(value) {
+  const { since, size } = /** @type {Partial<SeenLog>} */ (value ?? {});
+  return typeof since === "string" && /^[\w-]{1,2732}$/.test(since) && isCount(size);
 }
 
 /**

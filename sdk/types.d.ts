@@ -365,6 +365,26 @@ export interface Head {
   checkpoint: string;
 }
 
+/** ConsistentParams are the parameters of audit.consistent. */
+export interface ConsistentParams {
+  /** what an earlier call returned; without it there is nothing to compare with (max=2048) */
+  since?: Bytes;
+}
+
+/** Consistency is the result of audit.consistent. */
+export interface Consistency {
+  /** the log is the earlier one, with or without further entries */
+  consistent: boolean;
+  /** why not: "taken-back" or "replaced" */
+  reason?: string;
+  /** entries then */
+  earlier?: number;
+  /** entries now */
+  size: number;
+  /** for the next call; it tells nothing but the log's size and hashes */
+  since: Bytes;
+}
+
 /** EntriesParams are the parameters of audit.entries. */
 export interface EntriesParams {
   /** first sequence number, default 0 */
@@ -448,6 +468,7 @@ export interface Methods {
   "key.agree": { params: AgreeParams; result: Agreed };
   "token.vapid": { params: VAPIDParams; result: Token };
   "audit.head": { params: None; result: Head };
+  "audit.consistent": { params: ConsistentParams; result: Consistency };
   "audit.entries": { params: EntriesParams; result: Entries };
   "audit.verify": { params: None; result: AuditVerdict };
   "audit.show": { params: None; result: None };

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -16,7 +17,7 @@ import (
 	"github.com/kms-enclave/kms-enclave/audit"
 )
 
-const auditUsage = `usage: enclave audit verify [--json] [--key KEY] [--head HEAD]... FILE
+const auditUsage = `usage: enclave audit verify [--json] [--key KEY] [--head HEAD]... [--earlier FILE]... FILE
 
 Checks an audit log that was exported from an enclave (audit.export): every
 entry, every sequence number, the size, the head and its signature. It names the
@@ -28,12 +29,15 @@ first entry that is not as it should be. FILE may be "-" for standard input.
   --head HEAD a head that you kept earlier: SIZE:ROOT, or the path of a file with
               the checkpoint that audit.head returned. The first SIZE entries must
               have that root, and there must be as many. May be given several times.
-              Without it nothing shows whether entries were taken back, or
-              replaced, by whoever holds the log's key.
+              Without one, or an earlier file, nothing shows whether entries were
+              taken back, or replaced, by whoever holds the log's key.
+  --earlier FILE
+              a file that was exported earlier from the same log: it is verified as
+              well, and all of its entries must be the first ones of the log. May be
+              given several times.
   --json      print one line of JSON instead of text
 
-Exit codes: 0 verified, 1 not verified, 2 wrong usage, 3 FILE, or the file of a
-HEAD, cannot be read.
+Exit codes: 0 verified, 1 not verified, 2 wrong usage, 3 a file cannot be read.
 `
 
 // Exit codes of "enclave audit".
@@ -66,6 +70,11 @@ func runAudit(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if code != auditVerified {
 		return code
 	}
+	key, earlier, code := earlierHeads(o, stderr)
+	if code != auditVerified {
+		return code
+	}
+	heads = append(heads, earlier...)
 	file, err := openAuditFile(o.file, stdin)
 	if err != nil {
 		auditError(stderr, err, `give the path of an exported log, or "-" for standard input`)
@@ -73,7 +82,7 @@ func runAudit(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	defer file.Close()
 	source := &source{r: file}
-	report, err := audit.VerifyFileOf(source, o.key, heads...)
+	report, err := audit.VerifyFileOf(source, key, heads...)
 	if source.err != nil {
 		auditError(stderr, fmt.Errorf("%q: %w", o.file, withoutPath(source.err)), "nothing is known about the log; FILE must be a file that can be read to its end")
 		return auditUnreadable
@@ -85,10 +94,38 @@ func runAudit(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 }
 
 type auditOptions struct {
-	file  string
-	key   string
-	heads texts
-	json  bool
+	file    string
+	key     string
+	heads   texts
+	earlier texts
+	json    bool
+}
+
+// earlierHeads verifies the files that were exported earlier, and returns their heads and
+// the key that they have in common with the log.
+func earlierHeads(o auditOptions, stderr io.Writer) (key string, heads []audit.Head, code int) {
+	key = o.key
+	for _, path := range o.earlier {
+		f, err := openAuditFile(path, nil)
+		if err != nil {
+			auditError(stderr, fmt.Errorf("--earlier %w", err), "give the path of a log that was exported earlier")
+			return "", nil, auditUnreadable
+		}
+		source := &source{r: f}
+		report, err := audit.VerifyFileOf(source, key)
+		_ = f.Close()
+		if source.err != nil {
+			auditError(stderr, fmt.Errorf("--earlier %q: %w", path, withoutPath(source.err)), "it must be a file that can be read to its end")
+			return "", nil, auditUnreadable
+		}
+		if err != nil {
+			auditError(stderr, fmt.Errorf("--earlier %q is not verified: %w", path, err), auditHint(err))
+			return "", nil, auditUnverified
+		}
+		key = report.Key
+		heads = append(heads, audit.Head{Size: report.Checkpoint.Size, Root: report.Checkpoint.Root})
+	}
+	return key, heads, auditVerified
 }
 
 // keptHeads reads the heads that the log is compared with; a code other than
@@ -130,6 +167,7 @@ func parseAuditArgs(args []string) (o auditOptions, err error) {
 	set.BoolVar(&o.json, "json", false, "")
 	set.StringVar(&o.key, "key", "", "")
 	set.Var(&o.heads, "head", "")
+	set.Var(&o.earlier, "earlier", "")
 	var words []string
 	for rest := args; ; rest = set.Args()[1:] {
 		if err := set.Parse(rest); err != nil {
@@ -149,6 +187,9 @@ func parseAuditArgs(args []string) (o auditOptions, err error) {
 		return o, fmt.Errorf("audit verify: %d files given, 1 wanted", len(words)-1)
 	}
 	o.file = words[1]
+	if slices.Contains(o.earlier, "-") {
+		return o, errors.New("audit verify: --earlier takes the path of a file")
+	}
 	return o, nil
 }
 
@@ -199,8 +240,12 @@ func printAudit(stdout, stderr io.Writer, o auditOptions, report audit.Report, e
 	}
 	if n := len(o.heads); n > 0 {
 		fmt.Fprintf(stdout, "heads:    %d kept, all of them of this log\n", n)
-	} else {
-		fmt.Fprintln(stdout, "note:     nothing shows whether entries were taken back; --head compares the log with a head you kept earlier")
+	}
+	if n := len(o.earlier); n > 0 {
+		fmt.Fprintf(stdout, "earlier:  %d verified, and continued by this one\n", n)
+	}
+	if len(o.heads)+len(o.earlier) == 0 {
+		fmt.Fprintln(stdout, "note:     nothing shows whether entries were taken back; --head compares the log with a head you kept earlier, --earlier with a file")
 	}
 	return auditVerified
 }

@@ -17,6 +17,11 @@ import (
 // exportedLog returns the file of a log with three entries, and its key.
 func exportedLog(t *testing.T) (file, key string) {
 	t.Helper()
+	return exportedLogOf(t, "vault.create", "keys.create", "jwt.sign")
+}
+
+func exportedLogOf(t *testing.T, methods ...string) (file, key string) {
+	t.Helper()
 	private := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 	public := private.Public().(ed25519.PublicKey)
 	key, err := audit.VerifierKey(public)
@@ -25,7 +30,7 @@ func exportedLog(t *testing.T) (file, key string) {
 	}
 	var frontier audit.Frontier
 	var entries [][]byte
-	for seq, method := range []string{"vault.create", "keys.create", "jwt.sign"} {
+	for seq, method := range methods {
 		entry, err := audit.Entry{Seq: uint64(seq), Time: 1795500000, Method: method, Outcome: "ok"}.Encode()
 		if err != nil {
 			t.Fatal(err)
@@ -166,6 +171,48 @@ func TestAuditHeads(t *testing.T) {
 	}
 	if got := audited(file, "verify", "--json", "--head", signed, "-"); got.code != 0 || !strings.Contains(got.stdout, `"heads":1`) {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestAuditEarlier: a file that was exported earlier is verified, and proves that its
+// entries are the first ones of the log.
+func TestAuditEarlier(t *testing.T) {
+	dir := t.TempDir()
+	save := func(name, text string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	file, _ := exportedLog(t)
+	begun, _ := exportedLogOf(t, "vault.create", "keys.create")
+	other, _ := exportedLogOf(t, "vault.create", "keys.revoke")
+	longer, _ := exportedLogOf(t, "vault.create", "keys.create", "jwt.sign", "jwt.sign")
+	earlier, forked, later := save("earlier", begun), save("forked", other), save("later", longer)
+	edited := save("edited", strings.Replace(begun, "keys.create", "keys.revoke", 1))
+	for _, test := range []struct {
+		name, want string
+		code       int
+		args       []string
+	}{
+		{"one", "earlier:  1 verified, and continued by this one", auditVerified, []string{"--earlier", earlier}},
+		{"itself and one", "earlier:  2 verified", auditVerified, []string{"--earlier", earlier, "--earlier", save("same", file)}},
+		{"another past", "the log had other entries then", auditUnverified, []string{"--earlier", earlier, "--earlier", forked}},
+		{"a longer one", "the log has fewer entries now", auditUnverified, []string{"--earlier", later}},
+		{"an edited one", `edited" is not verified: entry 1`, auditUnverified, []string{"--earlier", edited}},
+		{"none", "nothing shows whether entries were taken back", auditVerified, nil},
+		{"no file", "no such file", auditUnreadable, []string{"--earlier", filepath.Join(dir, "missing")}},
+		{"standard input", "takes the path of a file", auditMisused, []string{"--earlier", "-"}},
+		{"no log", "not an audit file", auditUnverified, []string{"--earlier", save("text", "hello\n")}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := audited(file, append([]string{"verify", "-"}, test.args...)...)
+			if got.code != test.code || !strings.Contains(got.stdout+got.stderr, test.want) {
+				t.Errorf("code %d, %d wanted, with %q:\n%s%s", got.code, test.code, test.want, got.stdout, got.stderr)
+			}
+		})
 	}
 }
 

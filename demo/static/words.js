@@ -67,6 +67,8 @@ const denials = {
 export const alerts = {
   "rolled-back": "Your vault is in an older state than this app has seen before: somebody has put back what the enclave stores. Keys that were replaced or revoked since may work again. Find out who used this device, and replace your keys.",
   "another-vault": "This is another vault than the one that this app has seen here, and nobody deleted that one: somebody has replaced what the enclave stores. Keys of a vault that was given up may work again. Find out who used this device before you rely on these keys.",
+  "log-taken-back": "Entries are missing at the end of your vault's log that this app has seen before: somebody has put back what the enclave stores. Keys that were replaced or revoked since may work again. Find out who used this device, and replace your keys.",
+  "log-replaced": "Your vault's log is not the one that this app has seen before: somebody has put back what the enclave stores, and used it again. Keys that were replaced or revoked since may work again. Find out who used this device, and replace your keys.",
 };
 
 /** Why a vault is lost. */

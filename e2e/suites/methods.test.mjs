@@ -30,7 +30,7 @@ eachEngine("methods", (bench, engine) => {
     const page = await bench.open();
     const names = await page.evaluate(async () => Object.keys((await import("/sdk/methods.js")).METHODS));
     assert.deepEqual(names.sort(), [
-      "audit.entries", "audit.export", "audit.head", "audit.show", "audit.verify", "backup.restore", "backup.save",
+      "audit.consistent", "audit.entries", "audit.export", "audit.head", "audit.show", "audit.verify", "backup.restore", "backup.save",
       "challenge.sign", "challenge.verify", "enclave.cancel", "enclave.info", "enclave.selfTest", "jwt.sign", "key.agree",
       "keys.create", "keys.get", "keys.list", "keys.revoke", "keys.rotate", "recovery.check", "recovery.enable",
       "slots.add", "slots.change", "slots.manage", "slots.remove", "token.vapid",

@@ -40,6 +40,8 @@ func Run(t *testing.T, p Platform) {
 		{"Flood", testFlood},
 		{"Cancel", testCancel},
 		{"Audit", testAudit},
+		{"Consistent", testConsistent},
+		{"ConsistentAcrossPages", testConsistentAcrossPages},
 		{"AuditPages", testAuditPages},
 		{"AuditLongEntries", testAuditLongEntries},
 		{"RefusalsAreLogged", testRefusalsAreLogged},

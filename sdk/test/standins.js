@@ -135,6 +135,8 @@ export class EnclaveStandIn {
   /** @type {{ share: string, lineage?: { vault: string, epoch: number } } | null} */ vault = null;
   /** What a backup file holds: vault.create makes the first of these, backup.restore brings back the second. */
   lineages = [];
+  /** The audit log of the vault that is there: a letter an entry. */
+  log = "a";
   /** Sessions that were launched, newest last. */
   sessions = [];
   /** Methods that are not answered until `release`. */
@@ -204,13 +206,15 @@ class SessionStandIn {
     this.open = false;
   }
 
-  #run(method, { persistence = "device" }) {
+  #run(method, params) {
+    const { persistence = "device" } = params;
     const enclave = this.#enclave;
     const { share, marker } = this.#launched;
     const lost = enclave.vault ? enclave.vault.share !== share && "share-missing" : marker && "marker-without-vault";
     const open = () => ({ state: "unlocked", persistence, ...(enclave.vault?.lineage && { lineage: enclave.vault.lineage }) });
     const status = lost ? { state: "lost", reason: lost } : enclave.vault ? open() : { state: "absent" };
     if (method === "vault.status") return { result: status };
+    if (method === "audit.consistent") return enclave.vault ? { result: consistent(enclave.log, params.since ?? "") } : failed("not_found");
     if (method === "vault.unlock" || method === "slots.manage") return { result: status };
     if (method === "vault.create" && lost) return failed("not_found");
     if ((method === "vault.create" || method === "backup.restore") && enclave.vault) return failed("exists");
@@ -223,5 +227,7 @@ class SessionStandIn {
     return { result: {} };
   }
 }
+
+const consistent = (log, since) => ({ consistent: log.startsWith(since), size: log.length, since: log });
 
 const failed = (code) => ({ error: { code, message: code, retryable: false } });
