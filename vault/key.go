@@ -162,8 +162,12 @@ func (v *Vault) NewKey(ctx context.Context, purpose Purpose, alg keyengine.Alg, 
 }
 
 func putNewKey(tx *ledger.Tx, key *Key, maxKeys int) error {
-	if existing, err := tx.Get(keyName(key.KID)); err != nil || existing != nil {
-		return errors.Join(err, ErrKeyExists)
+	existing, err := tx.Get(keyName(key.KID))
+	if err != nil {
+		return err
+	}
+	if existing != nil {
+		return ErrKeyExists
 	}
 	n, err := readCounts(tx)
 	if err != nil {

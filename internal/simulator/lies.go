@@ -72,7 +72,12 @@ type damage struct {
 func (w *world) draw() (d damage, some bool) {
 	records := w.records(w.profile)
 	d.is = pick(w.rng, records)
-	switch w.rng.IntN(4) {
+	how := w.rng.IntN(4)
+	if w.locks && w.rng.IntN(2) == 0 { // its old ways in
+		how = 3
+		d.is = records[slices.IndexFunc(records, func(r store.Record) bool { return r.Kind == "vault" })]
+	}
+	switch how {
 	case 0:
 		d.how, d.now = "flipped", bytes.Clone(d.is.Value)
 		d.now[w.rng.IntN(len(d.now))] ^= 1 << w.rng.IntN(8)
@@ -152,7 +157,7 @@ func (w *world) inspect(damaged store.Name) (noticed bool, err error) {
 	t := w.openTab()
 	try := func(method string, params any) (*call, error) {
 		c, err := w.ask(t, method, params)
-		noticed = noticed || c.failure != nil
+		noticed = noticed || c.failure != nil && c.failure.Code != api.Denied // which is said of keys that have ended, damaged or not
 		return c, err
 	}
 	c, err := try("vault.status", api.None{})

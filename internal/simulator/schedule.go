@@ -41,6 +41,9 @@ func (w *world) run() error {
 		w.send(t, w.newCall("vault.unlock"), api.None{})
 	}
 	steps := minSteps + w.rng.IntN(maxSteps-minSteps+1)
+	if w.locks {
+		steps *= 3 // to change the ways in takes many
+	}
 	remember := w.rng.IntN(steps)
 	for i := range steps {
 		if i == remember {
@@ -54,13 +57,15 @@ func (w *world) run() error {
 	if err := w.drain(); err != nil {
 		return err
 	}
-	if w.rng.IntN(4) == 0 {
+	switch w.rng.IntN(4) {
+	case 0:
 		return w.lie()
+	case 1:
+		if err := w.useAnew(); err != nil {
+			return fmt.Errorf("in a new tab, at the end: %w", err)
+		}
 	}
-	if err := w.useAnew(); err != nil {
-		return fmt.Errorf("in a new tab, at the end: %w", err)
-	}
-	return nil
+	return nil // what is stored was compared after each step
 }
 
 // end gives back what the bubble holds.
@@ -184,7 +189,7 @@ func (w *world) choose(c *call) any {
 	if kids := w.model.kids(); len(kids) > 0 {
 		c.kid = pick(w.rng, kids)
 	}
-	if w.locks && w.rng.IntN(2) == 0 {
+	if w.locks && w.rng.IntN(3) > 0 {
 		return w.chooseOfLocks(c)
 	}
 	switch n := w.rng.IntN(20); {
@@ -214,14 +219,14 @@ func (w *world) choose(c *call) any {
 // chooseOfLocks chooses among what only a vault with a lock has.
 func (w *world) chooseOfLocks(c *call) any {
 	switch n := w.rng.IntN(12); {
-	case n < 4:
+	case n < 3:
 		c.method = "vault.unlock"
-	case n < 6:
+	case n < 4:
 		c.method = "vault.lock"
-	case n < 9 && w.model.ways < 3:
+	case n < 8 && w.model.ways < 3:
 		c.method = "slots.add"
 		return api.AddSlotParams{Kind: "passkey", Label: c.tag}
-	case n > 9 && len(w.slots) > 1:
+	case n >= 8 && len(w.slots) > 1:
 		c.method = "slots.remove"
 		return api.SlotParams{ID: pick(w.rng, w.slots)}
 	default:

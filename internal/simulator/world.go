@@ -258,6 +258,8 @@ func (w *world) hear(t *tab) error {
 			if c.failure.Code == api.Internal {
 				return fmt.Errorf("%s: %v", c, c.failure)
 			}
+		case c.failure.Code == api.Exists:
+			return fmt.Errorf("%s, though every key is another one: %v", c, c.failure)
 		case c.failure.Code == api.Integrity:
 			return fmt.Errorf("%s, though nothing stored is damaged: %v", c, c.failure)
 		default:
