@@ -16,11 +16,10 @@ func (c *call) ask(screen prompt.Screen) (prompt.Answer, error) {
 		return prompt.Answer{}, err
 	}
 	c.bounds()
+	defer c.bound(dialogTime)
 	c.idle.hold()
-	answer, err := c.dialog.Ask(c.whole, screen)
-	c.idle.release(c.cfg.Now())
-	c.bound(dialogTime)
-	return answer, err
+	defer func() { c.idle.release(c.cfg.Now()) }() // also if it panics
+	return c.dialog.Ask(c.whole, screen)
 }
 
 func (c *call) openDialog() (err error) {

@@ -59,7 +59,7 @@ var words = []struct {
 	{vault.ErrNoKey, api.NotFound, "there is no key with this kid; keys.list tells which there are"},
 	{vault.ErrInactive, api.Denied, "the key is retired or revoked and signs no more; use an active one"},
 	{vault.ErrKeyExists, api.Exists, "a key with this kid exists already"},
-	{vault.ErrManyKeys, api.QuotaExceeded, "the vault is full; it holds " + strconv.Itoa(api.MaxKeys) + " keys"},
+	{vault.ErrManyKeys, api.QuotaExceeded, "the vault is full; no more keys fit than it holds now"},
 	{ledger.ErrQuota, api.QuotaExceeded, "too many operations on this vault; the allowance refills by ten a second"},
 	{ledger.ErrGone, api.NotFound, "the vault is gone; it was destroyed in another tab, or its storage was cleared"},
 	{ledger.ErrReplaced, api.Conflict, "the vault was changed in another tab, nothing was done; try again"},

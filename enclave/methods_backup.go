@@ -42,7 +42,7 @@ func backupSave(c *call, _ *api.None) (outcome, error) {
 		err = expect(answer, prompt.ChoiceSaved)
 	}
 	if err == nil {
-		err = c.logAs("backup.kept", details)
+		_ = c.logAs("backup.kept", details) // the file is there, whatever becomes of this entry
 	}
 	return outcome{Result: api.Saved{CreatedAt: saved.CreatedAt, Epoch: saved.Epoch, Keys: saved.Keys, Damaged: saved.Damaged, Bytes: len(saved.File)}}, err
 }

@@ -183,6 +183,7 @@ func (c *call) manage(answer prompt.Answer) error {
 		_, err = row.row.handle(&row, params)
 	}
 	c.vault, c.ctx, c.bounds = row.vault, row.ctx, row.bounds
+	c.tries, c.untold = row.tries, row.untold // whoever guesses does not begin anew with each row
 	return err
 }
 

@@ -78,7 +78,7 @@ const (
 // that are left when the dialog ends. A passkey cannot be guessed, and needs no pause.
 func (c *call) wrong(problem *prompt.Problem) error {
 	c.untold++
-	if c.untold == tellEvery {
+	if c.untold >= tellEvery {
 		c.tellTries()
 	}
 	if problem.Code != prompt.WrongPassphrase {
@@ -151,7 +151,7 @@ func (c *call) tryWay(v *vault.Vault, answer prompt.Answer, challenge []byte) (*
 	wrong := prompt.WrongPassphrase
 	switch answer.Choice {
 	case prompt.ChoicePassphrase:
-		if passphrase.Check(answer.Text) != nil && len(answer.Text) > passphrase.MaxBytes {
+		if len(answer.Text) > passphrase.MaxBytes {
 			return nil, &prompt.Problem{Code: prompt.LongPassphrase, Number: passphrase.MaxBytes}, nil
 		}
 		c.progress("checking")
@@ -163,6 +163,11 @@ func (c *call) tryWay(v *vault.Vault, answer prompt.Answer, challenge []byte) (*
 		return nil, nil, prompt.ErrAnswer
 	}
 	if errors.Is(err, vault.ErrWrongSecret) || errors.Is(err, vault.ErrNoSlot) || errors.Is(err, errAssertion) {
+		// Perhaps another tab has changed it since.
+		if gone := v.Ledger.Read(c.ctx, func(*ledger.Tx) error { return nil }); ledger.IsOver(gone) {
+			c.vaults.Forget(c.ctx, v)
+			return nil, nil, gone
+		}
 		return nil, &prompt.Problem{Code: wrong}, nil
 	}
 	return way, nil, err
@@ -176,7 +181,7 @@ func (c *call) tryPasskey(v *vault.Vault, a *prompt.Assertion, challenge []byte)
 		if string(key.Credential) != string(a.ID) {
 			continue
 		}
-		if err := c.checkAssertion(a, key.Passkey, challenge); err != nil {
+		if err := c.checkAssertion(c.ctx, a, key.Passkey, challenge); err != nil {
 			return nil, err
 		}
 		return v.Passkey(c.ctx, a.ID, a.PRF)

@@ -29,23 +29,26 @@ func TestQuotaStopsNoUser(t *testing.T) {
 	}
 	kid := made.Result.Key.KID
 	call(`"slots.add","params":{"kind":"passphrase"}`)
-	useUp(t, e)
-	for request, refused := range map[string]bool{
-		`"jwt.sign","params":{"kid":"` + kid + `","audience":"a","ttlSeconds":60}`: true,
-		`"slots.change","params":{"id":"` + passphraseSlotOf(t, e) + `"}`:          false,
-		`"keys.revoke","params":{"kid":"` + kid + `"}`:                             false,
+	for _, test := range []struct {
+		request string
+		refused bool
+	}{
+		{`"jwt.sign","params":{"kid":"` + kid + `","audience":"a","ttlSeconds":60}`, true},
+		{`"slots.change","params":{"id":"` + passphraseSlotOf(t, e) + `"}`, false},
+		{`"keys.revoke","params":{"kid":"` + kid + `"}`, false},
 	} {
+		useUp(t, e) // again: it refills
 		var reply struct {
 			Error *struct {
 				Code string `json:"code"`
 			} `json:"error"`
 		}
-		text := call(request)
+		text := call(test.request)
 		if err := json.Unmarshal([]byte(text), &reply); err != nil {
 			t.Fatal(err)
 		}
-		if (reply.Error != nil) != refused {
-			t.Errorf("%s: %s", request, text)
+		if (reply.Error != nil) != test.refused {
+			t.Errorf("%s: %s", test.request, text)
 		}
 	}
 }

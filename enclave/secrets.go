@@ -95,7 +95,7 @@ func (c *call) newPasskey(label, what string) (n vault.NewSlot, err error) {
 			return n, prompt.ErrAnswer
 		}
 		screen.Label = strings.TrimSpace(answer.Label)
-		key, err := c.checkRegistration(answer.Created, screen.Challenge)
+		key, err := c.checkRegistration(c.ctx, answer.Created, screen.Challenge)
 		switch {
 		case errors.Is(err, errNoPRF):
 			screen.Problem = &prompt.Problem{Code: prompt.PasskeyWithout}

@@ -2,6 +2,7 @@ package enclave
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -50,7 +51,7 @@ const (
 )
 
 // checkAssertion checks that the passkey has answered this challenge.
-func (e *Enclave) checkAssertion(a *prompt.Assertion, key vault.Passkey, challenge []byte) error {
+func (e *Enclave) checkAssertion(ctx context.Context, a *prompt.Assertion, key vault.Passkey, challenge []byte) error {
 	if err := e.checkClient(a.ClientDataJSON, "webauthn.get", challenge); err != nil {
 		return err
 	}
@@ -70,7 +71,7 @@ func (e *Enclave) checkAssertion(a *prompt.Assertion, key vault.Passkey, challen
 	if err != nil {
 		return fmt.Errorf("%w: %w", errAssertion, err)
 	}
-	valid, err := e.cfg.Engine.Verify(e.ctx, alg, key.Public, message, signature)
+	valid, err := e.cfg.Engine.Verify(ctx, alg, key.Public, message, signature)
 	if err == nil && !valid {
 		err = fmt.Errorf("%w: signature", errAssertion)
 	}
@@ -79,7 +80,7 @@ func (e *Enclave) checkAssertion(a *prompt.Assertion, key vault.Passkey, challen
 
 // checkRegistration checks a new passkey and returns what is kept of it. Attestation
 // is not asked for: what vouches for the key is that the user is there to make it.
-func (e *Enclave) checkRegistration(r *prompt.Registration, challenge []byte) (key vault.Passkey, err error) {
+func (e *Enclave) checkRegistration(ctx context.Context, r *prompt.Registration, challenge []byte) (key vault.Passkey, err error) {
 	if err := e.checkClient(r.ClientDataJSON, "webauthn.create", challenge); err != nil {
 		return key, err
 	}
@@ -105,7 +106,7 @@ func (e *Enclave) checkRegistration(r *prompt.Registration, challenge []byte) (k
 			return key, fmt.Errorf("%w: another passkey was used", errAssertion)
 		}
 		r.PRF = r.Used.PRF
-		return key, e.checkAssertion(r.Used, key, challenge)
+		return key, e.checkAssertion(ctx, r.Used, key, challenge)
 	}
 	if len(r.PRF) != prfSize {
 		return key, errNoPRF

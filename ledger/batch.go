@@ -108,6 +108,9 @@ func (l *Ledger) commitBatch(ctx context.Context, batch []*Submission) {
 				return
 			}
 		default:
+			if l.outdated(ctx, err) {
+				continue
+			}
 			finish(batch, outcome, err)
 			if tx.renew != nil && err == nil {
 				l.stop(ErrReplaced)
@@ -116,6 +119,16 @@ func (l *Ledger) commitBatch(ctx context.Context, batch []*Submission) {
 		}
 	}
 	fail(batch, store.ErrConflict)
+}
+
+// outdated reports whether what looks damaged is not of the state that this tab knows,
+// because another one has committed since; the state has been read again then.
+func (l *Ledger) outdated(ctx context.Context, err error) bool {
+	if _, damaged := errors.AsType[*IntegrityError](err); !damaged || l.held.wait() != nil {
+		return false
+	}
+	newest, err := l.refresh(ctx)
+	return err == nil && !newest
 }
 
 // renewalOf returns what the vault becomes with this batch, if it succeeds.

@@ -447,3 +447,45 @@ func TestOpenBesideAWriter(t *testing.T) {
 		t.Errorf("with pages missing: %v", err)
 	}
 }
+
+// TestCommitBesideAWriter: the same for a page that is first read when a commit is put
+// together.
+func TestCommitBesideAWriter(t *testing.T) {
+	s := memstore.New()
+	cfg := config(t, s)
+	l := create(t, cfg)
+	put := func(l *ledger.Ledger, first, n int) error {
+		return l.Submit(t.Context(), ledger.Op{Apply: func(tx *ledger.Tx) error {
+			for i := range n {
+				tx.Put(store.Name{Kind: "plain", ID: strconv.Itoa(first + i)}, []byte("x"))
+			}
+			return nil
+		}})
+	}
+	if err := put(l, 0, 300); err != nil {
+		t.Fatal(err)
+	}
+	beside := &between{Store: s.Tab()}
+	beside.once.Do(func() {}) // not while it opens
+	cfg.Store = beside
+	other := openLedger(t, cfg)
+	beside.once = sync.Once{}
+	beside.do = func() {
+		if err := put(l, 300, 300); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := put(other, 1000, 300); err != nil {
+		t.Fatal(err)
+	}
+	err := other.Read(t.Context(), func(tx *ledger.Tx) error {
+		names, err := tx.Names("plain")
+		if len(names) != 901 {
+			t.Errorf("%d records, 901 wanted", len(names))
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}

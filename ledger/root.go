@@ -142,8 +142,8 @@ func (r *root) parseRiders(b []byte) error {
 }
 
 // rider is a record that rides along: it is kept in the root record instead of
-// under its own name, and while it is, the index does not know it. What has been
-// stored under its name before is as good as deleted.
+// under its own name, and while it is, nothing that is stored, or that the index
+// says, under its name counts.
 //
 // Small records that change again and again ride along, so that using a key
 // writes one record. They must be of kinds that are sealed under the same key as

@@ -52,8 +52,11 @@ func (l *Ledger) reload(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if bytes.Equal(now[0], next.commit) || attempt == maxAttempts {
+		if bytes.Equal(now[0], next.commit) {
 			return damaged
+		}
+		if attempt == maxAttempts {
+			return store.ErrConflict
 		}
 	}
 }

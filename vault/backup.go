@@ -126,7 +126,7 @@ func (v *Vault) snapshot(tx *ledger.Tx) (c contents, n counts, mac recoveryRecor
 	var damaged int
 	c.Keys, damaged, err = backupKeys(tx)
 	if err == nil && len(c.Keys)+damaged != n.Keys {
-		err = &ledger.IntegrityError{What: fmt.Sprintf("list of keys: %d of %d", len(c.Keys), n.Keys)}
+		err = &ledger.IntegrityError{What: fmt.Sprintf("list of keys: %d of %d", len(c.Keys)+damaged, n.Keys)}
 	}
 	return c, n, mac, err
 }

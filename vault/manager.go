@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"bytes"
 	"context"
 	"crypto/subtle"
 	"errors"
@@ -122,16 +123,34 @@ func (m *Manager) current(ctx context.Context) (*Vault, error) {
 	if m.open != nil {
 		return m.open, nil
 	}
-	h, encoded, err := m.find(ctx)
-	if err != nil {
-		return nil, err
+	for attempt := 1; ; attempt++ {
+		h, encoded, err := m.find(ctx)
+		if err != nil {
+			return nil, err
+		}
+		v, err := m.opening().open(ctx, h, encoded)
+		if err == nil {
+			m.keep(v)
+			return v, nil
+		}
+		if attempt == mostLooks || !m.moved(ctx, encoded, err) {
+			return nil, err
+		}
 	}
-	v, err := m.opening().open(ctx, h, encoded)
-	if err != nil {
-		return nil, err
+}
+
+// mostLooks is how often a vault is looked for that other tabs change all the time.
+const mostLooks = 4
+
+// moved reports whether a vault did not open because another tab has changed,
+// destroyed or replaced it since its header was read: its parts are read one after the
+// other, and may be of two vaults then.
+func (m *Manager) moved(ctx context.Context, encoded []byte, err error) bool {
+	if _, damaged := errors.AsType[*ledger.IntegrityError](err); !damaged && !ledger.IsOver(err) {
+		return false
 	}
-	m.keep(v)
-	return v, nil
+	now, err := m.opening().store.Get(ctx, m.cfg.ID, headerName)
+	return err == nil && !bytes.Equal(now[0], ledger.EncodePlain(encoded))
 }
 
 // opening returns what it takes to open the vault that is meant now.

@@ -3,7 +3,9 @@
 package vault
 
 import (
+	"context"
 	"crypto/rand"
+	"errors"
 	"io"
 	"testing"
 	"testing/iotest"
@@ -11,6 +13,8 @@ import (
 
 	"github.com/kms-enclave/kms-enclave/audit"
 	"github.com/kms-enclave/kms-enclave/keyengine/native"
+	"github.com/kms-enclave/kms-enclave/ledger"
+	"github.com/kms-enclave/kms-enclave/store"
 	"github.com/kms-enclave/kms-enclave/store/memstore"
 )
 
@@ -48,5 +52,61 @@ func TestShortReads(t *testing.T) {
 	}
 	if whole, short := taken(rand.Reader), taken(iotest.OneByteReader(rand.Reader)); whole != short || whole < ShareSize {
 		t.Errorf("%d bytes of randomness taken, %d one by one", whole, short)
+	}
+}
+
+// beside has another tab do something between the read of a header and that of the
+// device's handle.
+type beside struct {
+	store.Store
+	do func()
+}
+
+func (b *beside) Handle(ctx context.Context, id string, name store.Name) (any, error) {
+	if do := b.do; do != nil {
+		b.do = nil
+		do()
+	}
+	return b.Store.Handle(ctx, id, name)
+}
+
+// TestOpenBesideAnotherTab: a vault that another tab destroys, replaces or changes while
+// this one opens it is looked for once more, and not taken for a damaged one.
+func TestOpenBesideAnotherTab(t *testing.T) {
+	destroy := func(t *testing.T, other *profile) {
+		v := other.vault()
+		if err := other.m.Destroy(t.Context(), ledger.EncodePlain(v.encoded)); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, test := range []struct {
+		name string
+		do   func(t *testing.T, other *profile)
+		want error
+	}{
+		{"destroyed", destroy, ErrAbsent},
+		{"replaced", func(t *testing.T, other *profile) {
+			destroy(t, other)
+			other.create(nil, other.device())
+		}, nil},
+		{"changed", func(t *testing.T, other *profile) {
+			slot := other.passkey("two")
+			v := other.vault()
+			must[*Vault](t)(other.m.Change(t.Context(), v, Change{Way: must[*Way](t)(v.Device()), Add: &slot}, entry))
+		}, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			other := newProfile(t)
+			other.create(nil, other.device(), other.passkey("one"))
+			cfg := other.cfg
+			b := &beside{Store: other.db.Tab()}
+			b.do = func() { test.do(t, other) }
+			cfg.Device = b
+			m := NewManager(cfg)
+			defer m.Close()
+			if _, err := m.Current(t.Context()); !errors.Is(err, test.want) || b.do != nil {
+				t.Errorf("%v, %v wanted", err, test.want)
+			}
+		})
 	}
 }
