@@ -21,8 +21,8 @@ func describeSave(c *call, _ *api.None) (prompt.Confirm, error) {
 }
 
 // backupSave hands a file to the user, by way of the frame: the app never has it.
-// It is in the log before it is handed out, and again when the user has said that it
-// was kept.
+// It is in the log before it is handed out, and again, if that can be written, when the
+// user has said that it was kept.
 func backupSave(c *call, _ *api.None) (outcome, error) {
 	c.progress("encrypting")
 	saved, err := c.vault.Save(c.ctx, c.way, c.cfg.Origin, c.cfg.Account)

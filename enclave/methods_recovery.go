@@ -141,7 +141,7 @@ func recoveryCheck(c *call, _ *api.None) (outcome, error) {
 	err := c.askPhrase(prompt.ForCheck, func(p *vault.Phrase) (*prompt.Problem, error) {
 		_, err := c.vault.Phrase(c.ctx, p)
 		if errors.Is(err, vault.ErrWrongSecret) {
-			return &prompt.Problem{Code: prompt.PhraseOther}, nil
+			return &prompt.Problem{Code: prompt.PhraseOther}, c.outdated(c.vault)
 		}
 		return nil, err
 	})

@@ -2,6 +2,7 @@ package enclave
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/kms-enclave/kms-enclave/api"
@@ -17,6 +18,16 @@ func vaultStatus(c *call, _ *api.None) (outcome, error) {
 		return outcome{}, err
 	}
 	return outcome{Result: statusOf(report)}, nil
+}
+
+// statusAfter is the status after something was done: if it cannot be had, that must not
+// say that nothing was. What is damaged is said all the same.
+func statusAfter(c *call) (outcome, error) {
+	out, err := vaultStatus(c, nil)
+	if _, damaged := errors.AsType[*ledger.IntegrityError](err); err != nil && !damaged {
+		err = fmt.Errorf("%w: %v", vault.ErrChanged, err)
+	}
+	return out, err
 }
 
 func statusOf(r vault.Report) api.Status {
@@ -97,7 +108,7 @@ func vaultUnlock(c *call, p *api.None) (outcome, error) {
 	c.watch(c.vault.Lock(), c.vault.Idle())
 	c.notify("unlocked", nil)
 	c.afterUnlock(way, took, text)
-	return vaultStatus(c, p)
+	return statusAfter(c)
 }
 
 func slotDetails(s vault.Slot) map[string]string {
@@ -130,7 +141,7 @@ func (c *call) unlockBy(v *vault.Vault) (way *vault.Way, took time.Duration, tex
 		}
 		began := time.Now()
 		way, problem, err := c.tryWay(v, answer, screen.Proof.Challenge)
-		if problem == nil {
+		if problem == nil || err != nil {
 			return way, time.Since(began), answer.Text, err
 		}
 		if err := c.wrong(problem); err != nil {
@@ -143,7 +154,7 @@ func (c *call) unlockBy(v *vault.Vault) (way *vault.Way, took time.Duration, tex
 func (c *call) unlockByPhrase(v *vault.Vault) (way *vault.Way, err error) {
 	err = c.askPhrase(prompt.ForUnlock, func(p *vault.Phrase) (*prompt.Problem, error) {
 		if way, err = v.Phrase(c.ctx, p); errors.Is(err, vault.ErrWrongSecret) {
-			return &prompt.Problem{Code: prompt.PhraseOther}, nil
+			return &prompt.Problem{Code: prompt.PhraseOther}, c.outdated(v)
 		}
 		return nil, err
 	})
@@ -201,7 +212,7 @@ func vaultLock(c *call, p *api.None) (outcome, error) {
 	if err := c.lockVault(c.ctx, "asked"); err != nil {
 		return outcome{}, err
 	}
-	return vaultStatus(c, p)
+	return statusAfter(c)
 }
 
 // describeDestroy shows what would be deleted, and remembers which vault that is. A

@@ -56,7 +56,7 @@ func (c *call) prove(request prompt.Confirm) (*vault.Way, error) {
 			return device, expect(answer, prompt.ChoiceConfirm)
 		}
 		way, problem, err := c.tryWay(c.vault, answer, request.Proof.Challenge)
-		if problem == nil {
+		if problem == nil || err != nil {
 			return way, err
 		}
 		if err := c.wrong(problem); err != nil {
@@ -109,11 +109,13 @@ func (c *call) tellTries() {
 	if err != nil {
 		return
 	}
-	_ = v.Ledger.Submit(ctx, ledger.Op{Reserved: true, Entry: audit.Entry{
+	err = v.Ledger.Submit(ctx, ledger.Op{Reserved: true, Entry: audit.Entry{
 		Method: c.row.Method, Origin: c.cfg.Origin, Outcome: string(api.Denied),
 		Details: map[string]string{"tries": strconv.Itoa(c.untold)},
 	}})
-	c.untold = 0
+	if err == nil {
+		c.untold = 0
+	}
 }
 
 // device returns the way in that asks nobody, if the vault has one.
@@ -163,14 +165,20 @@ func (c *call) tryWay(v *vault.Vault, answer prompt.Answer, challenge []byte) (*
 		return nil, nil, prompt.ErrAnswer
 	}
 	if errors.Is(err, vault.ErrWrongSecret) || errors.Is(err, vault.ErrNoSlot) || errors.Is(err, errAssertion) {
-		// Perhaps another tab has changed it since.
-		if gone := v.Ledger.Read(c.ctx, func(*ledger.Tx) error { return nil }); ledger.IsOver(gone) {
-			c.vaults.Forget(c.ctx, v)
-			return nil, nil, gone
-		}
-		return nil, &prompt.Problem{Code: wrong}, nil
+		return nil, &prompt.Problem{Code: wrong}, c.outdated(v)
 	}
 	return way, nil, err
+}
+
+// outdated returns an error if another tab has changed the ways into v since it was
+// read: a secret that does not open it may be the right one now.
+func (c *call) outdated(v *vault.Vault) error {
+	err := v.Ledger.Read(c.ctx, func(*ledger.Tx) error { return nil })
+	if !ledger.IsOver(err) {
+		return nil
+	}
+	c.vaults.Forget(c.ctx, v)
+	return err
 }
 
 func (c *call) tryPasskey(v *vault.Vault, a *prompt.Assertion, challenge []byte) (*vault.Way, error) {

@@ -47,7 +47,7 @@ func TestQuotaStopsNoUser(t *testing.T) {
 		if err := json.Unmarshal([]byte(text), &reply); err != nil {
 			t.Fatal(err)
 		}
-		if (reply.Error != nil) != test.refused {
+		if got := reply.Error != nil; got != test.refused || (got && reply.Error.Code != "quota_exceeded") {
 			t.Errorf("%s: %s", test.request, text)
 		}
 	}

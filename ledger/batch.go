@@ -108,7 +108,8 @@ func (l *Ledger) commitBatch(ctx context.Context, batch []*Submission) {
 				return
 			}
 		default:
-			if l.outdated(ctx, err) {
+			again, err := l.outdated(ctx, err)
+			if again {
 				continue
 			}
 			finish(batch, outcome, err)
@@ -121,14 +122,21 @@ func (l *Ledger) commitBatch(ctx context.Context, batch []*Submission) {
 	fail(batch, store.ErrConflict)
 }
 
-// outdated reports whether what looks damaged is not of the state that this tab knows,
-// because another one has committed since; the state has been read again then.
-func (l *Ledger) outdated(ctx context.Context, err error) bool {
-	if _, damaged := errors.AsType[*IntegrityError](err); !damaged || l.held.wait() != nil {
-		return false
+// outdated reports whether what looks damaged is only of another state than this tab
+// knows, because another one has committed since; the state has been read again then. It
+// returns the error to answer with otherwise.
+func (l *Ledger) outdated(ctx context.Context, err error) (again bool, answer error) {
+	if _, damaged := errors.AsType[*IntegrityError](err); !damaged {
+		return false, err
 	}
-	newest, err := l.refresh(ctx)
-	return err == nil && !newest
+	if err := l.held.wait(); err != nil {
+		return false, err
+	}
+	newest, failed := l.refresh(ctx)
+	if failed != nil {
+		return false, failed
+	}
+	return !newest, err
 }
 
 // renewalOf returns what the vault becomes with this batch, if it succeeds.

@@ -80,13 +80,17 @@ func (d *gated) Ask(ctx context.Context, screen Screen) (Answer, error) {
 // Close implements Dialog. A dialog that showed nothing counts for nothing.
 func (d *gated) Close(outcome error) {
 	d.once.Do(func() {
+		defer d.free(outcome) // also if the screen panics
 		d.Dialog.Close(outcome)
-		if d.shown.IsZero() || (errors.Is(outcome, ErrClosed) && time.Since(d.shown) >= atOnce) {
-			d.gate.free(!d.shown.IsZero())
-			return
-		}
-		d.gate.leave(outcome)
 	})
+}
+
+func (d *gated) free(outcome error) {
+	if d.shown.IsZero() || (errors.Is(outcome, ErrClosed) && time.Since(d.shown) >= atOnce) {
+		d.gate.free(!d.shown.IsZero())
+		return
+	}
+	d.gate.leave(outcome)
 }
 
 func (g *Gate) enter() error {

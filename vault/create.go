@@ -49,8 +49,8 @@ func (m *Manager) Create(ctx context.Context, c Creation, first audit.Entry) (Re
 		return Report{}, err
 	}
 	r, err := m.write(context.WithoutCancel(ctx), o, n, first)
-	if errors.Is(err, store.ErrConflict) {
-		return Report{}, ErrExists // another tab was first
+	if errors.Is(err, ErrExists) {
+		return Report{}, err // another tab was first
 	}
 	if err != nil {
 		// What was not answered with success must not look like a vault.
@@ -92,7 +92,11 @@ func (m *Manager) write(ctx context.Context, o opening, n *newVault, first audit
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, most, ledger.ErrTimeout)
 	defer cancel()
-	if err := n.commit(ctx, m.cfg.Config, o.store, m.cfg.ID, first); err != nil {
+	err = n.commit(ctx, m.cfg.Config, o.store, m.cfg.ID, first)
+	if errors.Is(err, store.ErrConflict) {
+		return r, ErrExists
+	}
+	if err != nil {
 		return r, err
 	}
 	values, err := o.store.Get(ctx, m.cfg.ID, headerName)
@@ -134,7 +138,16 @@ func (m *Manager) write(ctx context.Context, o opening, n *newVault, first audit
 func (m *Manager) clear(ctx context.Context, s store.Store, n *newVault) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, writeTime, ledger.ErrTimeout)
 	defer cancel()
-	err := ledger.Wipe(ctx, s, m.cfg.ID, store.Record{Name: headerName, Value: ledger.EncodePlain(n.encoded)})
+	// A tombstone of the vault before it stays: other tabs go by it.
+	var left []store.Record
+	values, err := s.Get(ctx, m.cfg.ID, tombstoneName)
+	if err != nil {
+		return err
+	}
+	if values[0] != nil {
+		left = append(left, store.Record{Name: tombstoneName, Value: values[0]})
+	}
+	err = ledger.Wipe(ctx, s, m.cfg.ID, store.Record{Name: headerName, Value: ledger.EncodePlain(n.encoded)}, left...)
 	if errors.Is(err, store.ErrConflict) {
 		return nil
 	}

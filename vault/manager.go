@@ -133,8 +133,11 @@ func (m *Manager) current(ctx context.Context) (*Vault, error) {
 			m.keep(v)
 			return v, nil
 		}
-		if attempt == mostLooks || !m.moved(ctx, encoded, err) {
+		if !m.moved(ctx, encoded, err) {
 			return nil, err
+		}
+		if attempt == mostLooks {
+			return nil, store.ErrConflict
 		}
 	}
 }
@@ -316,6 +319,19 @@ func (m *Manager) Anchor(ctx context.Context) ([]byte, error) {
 	return values[0], nil
 }
 
+// instanceOf returns which vault an anchor is of; otherwise, if that cannot be read.
+func instanceOf(anchor, otherwise []byte) []byte {
+	encoded, err := ledger.DecodePlain(anchor)
+	if err != nil {
+		return otherwise
+	}
+	h, err := parseHeader(encoded)
+	if err != nil {
+		return otherwise
+	}
+	return h.Instance
+}
+
 // Destroy removes the vault with this anchor and everything of it, whatever
 // state it is in; store.ErrConflict if another one is there. Whoever calls it has
 // asked the user about that vault.
@@ -329,8 +345,8 @@ func (m *Manager) Destroy(ctx context.Context, anchor []byte) error {
 	defer m.unlock()
 	s, device := m.opening().store, m.session == nil
 	var left []store.Record
-	if device && m.seen != nil {
-		stone, err := tombstone(m.cfg.Share, m.seen)
+	if destroyed := instanceOf(anchor, m.seen); device && destroyed != nil {
+		stone, err := tombstone(m.cfg.Share, destroyed)
 		if err != nil {
 			return err
 		}

@@ -76,7 +76,7 @@ func (d dialog) Ask(ctx context.Context, screen prompt.Screen) (prompt.Answer, e
 func (d dialog) Progress(p prompt.Progress) {
 	text, err := json.Marshal(p)
 	if err != nil {
-		panic(err) // two numbers and one of our own words have a form in JSON
+		panic(err) // one of our own words has a form in JSON
 	}
 	d.screen.progress.Invoke(string(text))
 }

@@ -69,7 +69,7 @@ func (g *gate) pass(ctx context.Context, what string, batch *store.Batch) (verdi
 	}
 }
 
-// Decide gives the verdict on a request that waits.
+// decide gives the verdict on a request that waits.
 func (g *gate) decide(r *request, v verdict) {
 	g.mu.Lock()
 	g.waiting = slices.DeleteFunc(g.waiting, func(other *request) bool { return other == r })
