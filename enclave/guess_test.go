@@ -80,3 +80,41 @@ func TestDefectClosesDialog(t *testing.T) {
 		t.Errorf("%d of 2 dialogs closed", closed)
 	}
 }
+
+// TestWrongSecretsInTheList: whoever goes back to the list of ways in between guesses is
+// slowed down and logged all the same.
+func TestWrongSecretsInTheList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		user := &prompttest.User{Willing: true, Passphrase: "long enough for it"}
+		e, call := start(t, user)
+		defer e.Close()
+		call(`"vault.create","params":{"persistence":"device","lock":"passphrase"}`)
+		guesses, lists := 0, 0
+		user.On = func(screen prompt.Screen) (prompt.Answer, error, bool) {
+			switch s := screen.(type) {
+			case prompt.Methods:
+				if lists++; lists > 4 {
+					return prompt.Answer{Choice: prompt.ChoiceClose}, nil, true
+				}
+				return prompt.Answer{Choice: prompt.ChoiceChange, Slot: s.Slots[0].ID}, nil, true
+			case prompt.Confirm:
+				if guesses++; guesses%4 == 0 {
+					return prompt.Answer{}, prompt.ErrCancelled, true
+				}
+				return prompt.Answer{Choice: prompt.ChoicePassphrase, Text: "a wrong guess", Word: s.Word}, nil, true
+			}
+			return prompt.Answer{}, nil, false
+		}
+		began := time.Now()
+		if reply := call(`"slots.manage"`); !strings.Contains(reply, `"state":"unlocked"`) {
+			t.Fatal(reply)
+		}
+		if slowed := time.Since(began); guesses != 16 || slowed < 3*time.Second {
+			t.Errorf("%d guesses took %v", guesses-4, slowed)
+		}
+		log := call(`"audit.entries"`)
+		if strings.Count(log, `"tries":"5"`) != 2 || strings.Count(log, `"tries":"2"`) != 1 {
+			t.Errorf("12 wrong guesses in the log: %s", log)
+		}
+	})
+}

@@ -240,3 +240,21 @@ func testFlood(t *testing.T, p Platform) {
 		t.Errorf("%d uses counted, %d answered", uses, api.MaxPending)
 	}
 }
+
+// testDestroyedByAnother: a vault that is destroyed by a tab which could not open it is not
+// lost for one that had.
+func testDestroyedByAnother(t *testing.T, p Platform) {
+	o := willing(t, p)
+	b := o.Connect()
+	b.CreateVault()
+	for _, r := range picked(dump(t, b.Device, aliceID), "root") {
+		r.Value[len(r.Value)-1] ^= 1
+		overwrite(t, b.Device, []store.Record{r})
+	}
+	c := o.Connect()
+	c.Refused(api.Integrity, "keys.list", nil)
+	c.Must("vault.destroy", nil, nil)
+	if s := b.Status(); s.State != "absent" {
+		t.Errorf("the tab that had it open says %s (%s)", s.State, s.Reason)
+	}
+}

@@ -464,3 +464,28 @@ func testHeaderIsGuarded(t *testing.T, p Platform) {
 	overwrite(t, c.Device, []store.Record{original})
 	o.Connect().Must("vault.unlock", nil, nil)
 }
+
+// testChangedMeanwhile: a passphrase that another tab has changed while this one asks for
+// it is not a wrong one: the user is told to try again, and nobody is said to have guessed.
+func testChangedMeanwhile(t *testing.T, p Platform) {
+	o := willing(t, p)
+	a := o.Connect()
+	slot := a.create("passphrase").Slots[0].ID
+	b := o.Connect()
+	instead(o, func(prompt.NewPassphrase) (prompt.Answer, error) {
+		return prompt.Answer{Choice: prompt.ChoicePassphrase, Text: "another one, as good"}, nil
+	})
+	o.User.Meanwhile(func() {
+		a.Must("slots.change", map[string]any{"id": slot}, nil)
+		o.User.Passphrase = "another one, as good"
+	})
+	b.Refused(api.Conflict, "vault.unlock", nil)
+	b.Must("vault.unlock", nil, nil)
+	var page api.Entries
+	b.Must("audit.entries", nil, &page)
+	for _, e := range page.Entries {
+		if e.Details["tries"] != "" {
+			t.Errorf("a guess is in the log: %+v", e)
+		}
+	}
+}
