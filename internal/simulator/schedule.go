@@ -19,7 +19,7 @@ import (
 
 // Bounds of a schedule.
 const (
-	minSteps, maxSteps = 4, 16
+	minSteps, maxSteps = 4, 12
 	maxTabs            = 4
 	firstWays          = 1                // into a vault with a lock, as it is made
 	patience           = 15 * time.Minute // until every call must be answered, of the simulated clock
