@@ -85,9 +85,15 @@ class Frame {
     });
   }
 
-  /** Clicks into the field and types text with real key events. */
+  /**
+   * Clicks into the field and types text with real key events. A frame that has just been shown may get the focus a
+   * moment later than the click; what is typed before that goes to the page around it.
+   */
   async type(selector, text) {
-    await this.click(selector);
+    await eventually(`the focus in ${selector}`, async () => {
+      await this.click(selector);
+      return await this.evaluate((selector) => document.hasFocus() && document.activeElement?.matches(selector), selector);
+    });
     await this.page.handle.keyboard.type(text);
   }
 
