@@ -63,5 +63,5 @@ async function save(kms) {
 /** One line about it, for those who only look. */
 export const summary = ({ log }) => {
   const refused = log.entries.filter(filters.refused[1]).length;
-  return `${many(log.size, "entry", "entries")}${refused > 0 ? `, ${log.complete ? "" : "at least "}${refused} of them refused` : ""}. One that is changed, or taken out of the middle, no longer fits the rest. That the newest ones are missing shows only to whoever kept the log's head, or a saved file.`;
+  return `${many(log.size, "entry", "entries")}${refused > 0 ? `, ${log.complete ? "" : "at least "}${refused} of them refused` : ""}. One that is changed, or taken out of the middle, no longer fits the rest. That the newest ones are missing shows to whoever saw them: this app, which remembers, or somebody with the log's head or a saved file.`;
 };
