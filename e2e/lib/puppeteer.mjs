@@ -91,11 +91,10 @@ class Frame {
    * a document has the focus, so that is not waited for for long.
    */
   async type(selector, text) {
-    const focused = async () => {
-      await this.click(selector);
-      return await this.evaluate((selector) => document.hasFocus() && document.activeElement?.matches(selector), selector);
-    };
-    await eventually(`the focus in ${selector}`, focused, { timeoutMs: 1500 }).catch(() => {});
+    const focused = () => this.evaluate((selector) => document.hasFocus() && document.activeElement?.matches(selector), selector);
+    const end = Date.now() + 1500;
+    do await this.click(selector);
+    while (!(await focused()) && Date.now() < end);
     await this.page.handle.keyboard.type(text);
   }
 

@@ -121,6 +121,7 @@ eachEngine("dialog", (bench, engine) => {
       await eventually(`the wait begins anew after the app ${what}`, async () => (await left(frame)) === 10);
       await sleep(500); // a fifth of the wait
       assert.equal(await left(frame), 10, what);
+      assert.equal((await seen(frame)).confirm, false, what);
       await hide(page, frame);
       // What the user does first gives the focus back to the dialog where it was lost.
       await frame.type("#word", " ");
