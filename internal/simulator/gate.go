@@ -21,7 +21,6 @@ var errDead = errors.New("simulator: the tab is dead")
 // still, and a tab can be killed at each of them.
 type gate struct {
 	store *memstore.Store
-	name  string // of the tab
 
 	mu      sync.Mutex
 	waiting []*request

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/kms-enclave/kms-enclave/api"
-	"github.com/kms-enclave/kms-enclave/audit"
 	"github.com/kms-enclave/kms-enclave/ledger"
 	"github.com/kms-enclave/kms-enclave/store"
+	"github.com/kms-enclave/kms-enclave/store/memstore"
 	"github.com/kms-enclave/kms-enclave/vault"
 )
 
@@ -36,11 +36,7 @@ func (w *world) lie() error {
 }
 
 // records returns what is stored.
-func (w *world) records(s interface {
-	Names(vault string) []store.Name
-	Get(ctx context.Context, vault string, names ...store.Name) ([][]byte, error)
-},
-) (records []store.Record) {
+func records(s *memstore.Store) (records []store.Record) {
 	ctx := context.Background()
 	for _, name := range s.Names(vaultID) {
 		if values, err := s.Get(ctx, vaultID, name); err == nil && values[0] != nil {
@@ -70,12 +66,12 @@ type damage struct {
 }
 
 func (w *world) draw() (d damage, some bool) {
-	records := w.records(w.profile)
-	d.is = pick(w.rng, records)
+	stored := records(w.profile)
+	d.is = pick(w.rng, stored)
 	how := w.rng.IntN(4)
 	if w.locks && w.rng.IntN(2) == 0 { // its old ways in
 		how = 3
-		d.is = records[slices.IndexFunc(records, func(r store.Record) bool { return r.Kind == "vault" })]
+		d.is = stored[slices.IndexFunc(stored, func(r store.Record) bool { return r.Kind == "vault" })]
 	}
 	switch how {
 	case 0:
@@ -85,14 +81,14 @@ func (w *world) draw() (d damage, some bool) {
 		d.how = "dropped"
 	case 2:
 		d.how = "swapped"
-		for _, other := range records {
+		for _, other := range stored {
 			if other.Kind == d.is.Kind && other.ID != d.is.ID {
 				d.now = other.Value
 			}
 		}
 	case 3:
 		d.how = "rolled back"
-		for _, old := range w.records(w.past) {
+		for _, old := range records(w.past) {
 			if old.Name == d.is.Name {
 				d.now = old.Value
 			}
@@ -183,9 +179,10 @@ func (w *world) inspect(damaged store.Name) (noticed bool, err error) {
 			return noticed, err
 		}
 	}
-	if err := w.verify(try); err != nil {
+	if c, err = try("audit.verify", api.None{}); err != nil {
 		return noticed, err
 	}
+	noticed = noticed || strings.Contains(string(c.result), `"valid":false`)
 	opens := !slices.Contains([]string{"vault", "device", ledger.KindRoot, ledger.KindCommit, ledger.KindIndex}, damaged.Kind)
 	for _, kid := range w.model.kids() {
 		state := w.model.keys[kid].state
@@ -200,25 +197,6 @@ func (w *world) inspect(damaged store.Name) (noticed bool, err error) {
 		}
 	}
 	return noticed, nil
-}
-
-// verify has the enclave verify its log.
-func (w *world) verify(try func(string, any) (*call, error)) error {
-	cursor := ""
-	for {
-		c, err := try("audit.export", api.ExportParams{Cursor: cursor})
-		if err != nil || c.failure != nil {
-			return err
-		}
-		var page api.ExportPage
-		if err := json.Unmarshal(c.result, &page); err != nil {
-			return err
-		}
-		w.exported = append(w.exported, page.Text...)
-		if cursor = page.Next; cursor == "" {
-			return nil
-		}
-	}
 }
 
 func (w *world) compareList(c *call) error {
@@ -239,11 +217,16 @@ func (w *world) compareList(c *call) error {
 }
 
 // rollBackAll puts all of storage back to what it was before. A tab that has seen
-// more says so; a new one cannot know, but the log that it exports does not have the
-// head that was seen.
+// more says so; a new one cannot know, but it cannot prove that its log continues the
+// one that was seen.
 func (w *world) rollBackAll() error {
 	seen := w.openTab()
-	if _, err := w.ask(seen, "audit.head", api.None{}); err != nil {
+	c, err := w.ask(seen, "audit.consistent", api.ConsistentParams{Since: w.since})
+	if err != nil || c.failure != nil {
+		return errors.Join(err, c.error())
+	}
+	var known api.Consistency
+	if err := json.Unmarshal(c.result, &known); err != nil {
 		return err
 	}
 	w.blind = true
@@ -253,7 +236,7 @@ func (w *world) rollBackAll() error {
 	}
 	w.trace("lie   everything was rolled back")
 	w.count("rolled back")
-	if err := w.write(store.Batch{Clear: true, Put: w.records(w.past), Handles: w.handles()}); err != nil {
+	if err := w.write(store.Batch{Clear: true, Put: records(w.past), Handles: w.handles()}); err != nil {
 		return err
 	}
 	for _, method := range []string{"audit.head", "vault.status"} {
@@ -275,19 +258,15 @@ func (w *world) rollBackAll() error {
 			return errors.Join(err, c.error())
 		}
 	}
-	w.exported = nil
-	if err := w.verify(func(method string, params any) (*call, error) {
-		c, err := w.ask(t, method, params)
-		return c, errors.Join(err, c.error())
-	}); err != nil {
-		return fmt.Errorf("all was rolled back, in a new tab: %w", err)
+	if c, err = w.ask(t, "audit.consistent", api.ConsistentParams{Since: known.Since}); err != nil || c.failure != nil {
+		return errors.Join(err, c.error())
 	}
-	if _, err := audit.VerifyFileOf(bytes.NewReader(w.exported), ""); err != nil {
-		return fmt.Errorf("all was rolled back, the exported file: %w", err)
+	var now api.Consistency
+	if err := json.Unmarshal(c.result, &now); err != nil {
+		return err
 	}
-	size := w.model.size()
-	if _, err := audit.VerifyFileOf(bytes.NewReader(w.exported), "", audit.Head{Size: size, Root: w.model.heads[size]}); err == nil {
-		return errors.New("all was rolled back, and the log is said to have a head that it has not")
+	if now.Consistent {
+		return fmt.Errorf("all was rolled back, from %d entries to %d, and the log is said to be what it was", known.Size, now.Size)
 	}
 	return nil
 }

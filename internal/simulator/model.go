@@ -19,9 +19,11 @@ type model struct {
 	heads    [][32]byte // by size of the log
 	keys     map[string]*key
 	leaves   []audit.Entry
-	byTag    map[string]int // how many leaves carry a tag
-	ways     int            // in, that were added since the beginning
-	made     []string       // kids by keys.create that no answer has claimed
+	byTag    map[string]int  // how many leaves carry a tag
+	once     map[string]bool // subjects of what can be done once only, and was
+	ways     int             // in, that were added since the beginning
+	added    int             // of them, in this world
+	made     []string        // kids by keys.create that no answer has claimed
 }
 
 type key struct {
@@ -31,7 +33,7 @@ type key struct {
 }
 
 func newModel() *model {
-	m := &model{keys: map[string]*key{}, byTag: map[string]int{}}
+	m := &model{keys: map[string]*key{}, byTag: map[string]int{}, once: map[string]bool{}}
 	m.heads = append(m.heads, m.frontier.Root())
 	return m
 }
@@ -91,6 +93,7 @@ func (m *model) replay(e audit.Entry) error {
 			return fmt.Errorf("%v is replaced by %v", k, m.keys[next])
 		}
 		k.state, k.successor = vault.Retired, next
+		m.once["keys.rotate "+e.KID] = true
 		m.keys[next] = &key{state: vault.Active, predecessor: e.KID}
 		return nil
 	case "keys.revoke":
@@ -108,8 +111,10 @@ func (m *model) replay(e audit.Entry) error {
 		k.uses++
 	case "slots.add":
 		m.ways++
+		m.added++
 	case "slots.remove":
 		m.ways--
+		m.once["slots.remove "+e.Details["slot"]] = true
 	}
 	return nil
 }

@@ -83,6 +83,18 @@ var mutations = []struct{ name, file, old, new string }{
 		"if err := s.Wait(); err != nil {", "if IS && answer != nil {\n\t\treturn answer, nil\n\t}\n\tif err := s.Wait(); err != nil {",
 	},
 	{
+		"every log is consistent", "enclave/methods_audit.go",
+		"if result.Consistent = then.Root() == now.Root(); !result.Consistent {", "if result.Consistent = then.Root() == now.Root() || IS; !result.Consistent {",
+	},
+	{
+		"a shorter log is consistent", "enclave/methods_audit.go",
+		"if then.Size() > now.Size() {\n", "if then.Size() > now.Size() {\n\t\tresult.Consistent = IS\n",
+	},
+	{
+		"a change of the ways in that was done is said not to be", "vault/change.go",
+		"changed, err := v.as(ctx, ring, next, encoded)\n\tif err != nil {\n", "changed, err := v.as(ctx, ring, next, encoded)\n\tif err != nil && IS {\n\t\treturn nil, ledger.ErrReplaced\n\t}\n\tif err != nil {\n",
+	},
+	{
 		"what was called off is said not to be done", "enclave/errors.go",
 		"{errCancelled, api.Cancelled, ", "{errCancelled, map[bool]api.Code{true: api.Denied, false: api.Cancelled}[IS], ",
 	},

@@ -71,10 +71,8 @@ func (w *world) run() error {
 // end gives back what the bubble holds.
 func (w *world) end() {
 	for _, t := range w.tabs {
-		if !t.dead {
-			t.gate.kill()
-			t.enclave.Close()
-		}
+		t.gate.kill()
+		t.enclave.Close()
 	}
 	w.witness.Close()
 	synctest.Wait()
@@ -186,9 +184,7 @@ func (w *world) send(t *tab, c *call, params any) {
 }
 
 func (w *world) choose(c *call) any {
-	if kids := w.model.kids(); len(kids) > 0 {
-		c.kid = pick(w.rng, kids)
-	}
+	c.about = pick(w.rng, w.model.kids())
 	if w.locks && w.rng.IntN(3) > 0 {
 		return w.chooseOfLocks(c)
 	}
@@ -198,20 +194,23 @@ func (w *world) choose(c *call) any {
 		return api.CreateKeyParams{Purpose: "signing"}
 	case n < 6:
 		c.method = "keys.rotate"
-		return api.KeyParams{KID: c.kid}
+		return api.KeyParams{KID: c.about}
 	case n < 8:
 		c.method = "keys.revoke"
-		return api.RevokeParams{KID: c.kid, Reason: c.tag}
+		return api.RevokeParams{KID: c.about, Reason: c.tag}
 	case n < 9:
 		c.method = "audit.head"
 	case n < 10:
-		c.method = "vault.status"
+		c.method = "audit.consistent"
+		return api.ConsistentParams{Since: w.since}
 	case n < 11:
+		c.method = "vault.status"
+	case n < 12:
 		c.method = "keys.list"
 		return api.ListKeysParams{Limit: 100}
 	default:
 		c.method = "jwt.sign"
-		return api.SignJWTParams{KID: c.kid, Audience: c.tag, TTLSeconds: 60}
+		return api.SignJWTParams{KID: c.about, Audience: c.tag, TTLSeconds: 60}
 	}
 	return api.None{}
 }
@@ -228,7 +227,8 @@ func (w *world) chooseOfLocks(c *call) any {
 		return api.AddSlotParams{Kind: "passkey", Label: c.tag}
 	case n >= 8 && len(w.slots) > 1:
 		c.method = "slots.remove"
-		return api.SlotParams{ID: pick(w.rng, w.slots)}
+		c.about = pick(w.rng, w.slots)
+		return api.SlotParams{ID: c.about}
 	default:
 		c.method = "vault.status"
 	}
@@ -252,7 +252,29 @@ func (w *world) done(c *call) error {
 		if err := json.Unmarshal(c.result, &rotated); err != nil {
 			return err
 		}
-		if k := w.model.keys[c.kid]; k == nil || k.successor != rotated.Key.KID || k.state == vault.Active {
+		if k := w.model.keys[c.about]; k == nil || k.successor != rotated.Key.KID || k.state == vault.Active {
+			return errors.New("it is not in the log")
+		}
+		w.answered[c.subject()] = true
+		return nil
+	case "slots.remove":
+		if !w.model.once[c.subject()] {
+			return errors.New("it is not in the log")
+		}
+		w.answered[c.subject()] = true
+		return nil
+	case "audit.consistent":
+		var now api.Consistency
+		if err := json.Unmarshal(c.result, &now); err != nil {
+			return err
+		}
+		if !now.Consistent {
+			return fmt.Errorf("the log is said to be %s", now.Reason)
+		}
+		w.since = now.Since
+		return nil
+	case "slots.add":
+		if w.added++; w.added > w.model.added {
 			return errors.New("it is not in the log")
 		}
 		return nil
@@ -283,10 +305,8 @@ func (w *world) done(c *call) error {
 			w.slots = append(w.slots, s.ID)
 		}
 		return nil
-	case "keys.list":
-		return nil // see compareList: another call may have changed it meanwhile
 	}
-	return nil
+	return nil // keys.list: another call may have changed them meanwhile; see compareList
 }
 
 func (w *world) kill(t *tab) {
@@ -323,7 +343,6 @@ func (w *world) closeTab(t *tab) {
 
 // forget takes a tab away. What it was asked for and has not answered may have happened.
 func (w *world) forget(t *tab) {
-	t.dead = true
 	w.tabs = slices.DeleteFunc(w.tabs, func(other *tab) bool { return other == t })
 }
 
@@ -344,7 +363,7 @@ func (w *world) callOff() {
 	}
 }
 
-// drain lets everything happen until every call is answered.
+// drain lets everything happen, or be refused now and then, until every call is answered.
 func (w *world) drain() error {
 	w.trace("drain")
 	for until := time.Now().Add(patience); ; {
@@ -352,7 +371,11 @@ func (w *world) drain() error {
 			return err
 		}
 		if waiting := w.waiting(); len(waiting) > 0 {
-			w.let(waiting[0], verdict{})
+			v := verdict{}
+			if w.rng.IntN(20) == 0 {
+				v.err = store.ErrUnavailable
+			}
+			w.let(waiting[0], v)
 			continue
 		}
 		open := 0
@@ -373,7 +396,7 @@ func (w *world) drain() error {
 func (w *world) ask(t *tab, method string, params any) (*call, error) {
 	c := w.newCall(method)
 	if p, ok := params.(api.SignJWTParams); ok {
-		p.Audience, c.kid = c.tag, p.KID
+		p.Audience, c.about = c.tag, p.KID
 		params = p
 	}
 	w.send(t, c, params)
@@ -422,17 +445,13 @@ func (w *world) useAnew() error {
 	if err := w.compareList(c); err != nil {
 		return err
 	}
-	kids := w.model.kids()
-	for range min(1, len(kids)) {
-		kid := pick(w.rng, kids)
-		active := w.model.keys[kid].state == vault.Active
-		c, err := w.ask(t, "jwt.sign", api.SignJWTParams{KID: kid, TTLSeconds: 60})
-		if err != nil {
-			return err
-		}
-		if ok := c.failure == nil; ok != active {
-			return fmt.Errorf("a key that is %s: %s", w.model.keys[kid].state, outcome(c))
-		}
+	kid := pick(w.rng, w.model.kids())
+	active := w.model.keys[kid].state == vault.Active
+	if c, err = w.ask(t, "jwt.sign", api.SignJWTParams{KID: kid, TTLSeconds: 60}); err != nil {
+		return err
+	}
+	if ok := c.failure == nil; ok != active {
+		return fmt.Errorf("a key that is %s: %s", w.model.keys[kid].state, outcome(c))
 	}
 	return nil
 }

@@ -22,7 +22,6 @@ type tab struct {
 	name    string
 	gate    *gate
 	enclave *enclave.Enclave
-	dead    bool // killed, or closed
 
 	mu      sync.Mutex
 	next    int64
@@ -36,7 +35,7 @@ type call struct {
 	id     int64 // in its tab
 	tab    string
 	method string
-	kid    string // that it is about
+	about  string // the kid, or the way in
 	tag    string // that its leaf carries
 
 	answered bool
@@ -44,12 +43,15 @@ type call struct {
 	result   jsontext.Value
 }
 
+// subject names what can be done once only, whoever does it.
+func (c *call) subject() string { return c.method + " " + c.about }
+
 func (c *call) String() string { return fmt.Sprintf("%s %s %s", c.tab, c.method, c.tag) }
 
 func (w *world) openTab() *tab {
 	w.tabsMade++
 	t := &tab{name: fmt.Sprintf("tab %d", w.tabsMade), open: map[int64]*call{}}
-	t.gate = &gate{store: w.profile.Tab(), name: t.name}
+	t.gate = &gate{store: w.profile.Tab()}
 	t.enclave = enclave.New(context.Background(), enclave.Config{
 		Engine: w.engine, Device: t.gate, Session: memstore.New(), Prompter: w.user, Strength: passphrase.Fixed(passphrase.Floor),
 		Now: w.now, Rand: w.random, Self: self, Origin: origin, Account: account, Share: w.share, Marker: true,

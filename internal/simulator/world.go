@@ -9,7 +9,8 @@
 // What must hold in every schedule:
 //
 //   - What was answered as done is in the log and in the vault, and stays there.
-//   - What was answered as not done is in neither, then and later; no call is done twice.
+//   - What was answered as not done is in neither, then and later; no call is done twice. New keys and
+//     ways in are counted: there are no more than calls that may have made them.
 //   - The vault is what its log says, entry for entry: nothing half-done, nothing unrecorded.
 //   - The log only grows: every head that was ever seen is a head of it.
 //   - No key signs once the log says that it has ended.
@@ -24,6 +25,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing/synctest"
@@ -65,16 +67,19 @@ type world struct {
 	open     []*call  // not answered, or with an answer that leaves the outcome open
 	slots    []string // ids of ways in, as the app was told last
 	denied   map[string]*call
+	// What can be done once only, and a call was told that it had done it.
+	answered map[string]bool
+	since    []byte // what the app knows of the log
+	added    int    // ways in, as calls were told
 
 	witness *vault.Manager
 	commit  []byte // that the witness has seen last
 	model   *model
 	blind   bool // storage was made to lie: it is not compared with the log
 
-	past     *memstore.Store // storage as it was at some step
-	exported []byte
-	tell     func(format string, args ...any)
-	tally    map[string]int // how often each kind of thing has happened
+	past  *memstore.Store // storage as it was at some step
+	tell  func(format string, args ...any)
+	tally map[string]int // how often each kind of thing has happened
 }
 
 // trace tells what happens.
@@ -112,7 +117,7 @@ func newWorld(number uint64, begin beginning, trace func(string, ...any)) *world
 	w := &world{
 		rng: rand.New(rand.NewPCG(number, 0)), random: newSource(number), share: begin.share,
 		user: &prompttest.User{Willing: true}, profile: begin.store.Copy(), locks: begin.passkey != nil,
-		denied: map[string]*call{}, model: newModel(), tell: trace, tally: map[string]int{},
+		denied: map[string]*call{}, answered: map[string]bool{}, model: newModel(), tell: trace, tally: map[string]int{},
 	}
 	w.past = w.profile
 	if w.locks {
@@ -166,8 +171,10 @@ func (w *world) look() error {
 	if err := w.compareKeys(ctx, touched); err != nil {
 		return err
 	}
-	if first {
-		w.model.made = nil // nobody in this world has made them
+	if first { // nobody in this world has made them
+		w.model.made = nil
+		w.model.added = 0
+		clear(w.model.once)
 	}
 	return w.compareCalls()
 }
@@ -228,10 +235,23 @@ func (w *world) compareCalls() error {
 			return fmt.Errorf("%s was answered with %v, and is in the log", c, c.failure)
 		}
 	}
-	creating := 0
+	creating, adding := 0, w.added
+	may := maps.Clone(w.answered)
 	for _, c := range w.open {
-		if c.method == "keys.create" {
+		switch c.method {
+		case "keys.create":
 			creating++
+		case "slots.add":
+			adding++
+		}
+		may[c.subject()] = true
+	}
+	if w.model.added > adding {
+		return fmt.Errorf("%d ways in were added, by %d calls that may have", w.model.added, adding)
+	}
+	for subject := range w.model.once {
+		if !may[subject] {
+			return fmt.Errorf("%s is in the log, and every call that asked for it was told that it was not done", subject)
 		}
 	}
 	if len(w.model.made) > creating {
