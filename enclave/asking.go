@@ -22,6 +22,15 @@ func (c *call) ask(screen prompt.Screen) (prompt.Answer, error) {
 	return c.dialog.Ask(c.whole, screen)
 }
 
+// askFor is ask for a screen that has one answer, besides a no; ErrAnswer for another one.
+func (c *call) askFor(choice string, screen prompt.Screen) (prompt.Answer, error) {
+	answer, err := c.ask(screen)
+	if err == nil {
+		err = expect(answer, choice)
+	}
+	return answer, err
+}
+
 func (c *call) openDialog() (err error) {
 	if c.dialog == nil {
 		c.dialog, err = c.cfg.Prompter.Open(c.whole)

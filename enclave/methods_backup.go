@@ -34,13 +34,10 @@ func backupSave(c *call, _ *api.None) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	answer, err := c.ask(prompt.SaveFile{
+	_, err = c.askFor(prompt.ChoiceSaved, prompt.SaveFile{
 		What: "backup", Name: fileName("keys", saved.CreatedAt, ".kmsbackup"),
 		CreatedAt: saved.CreatedAt, Keys: saved.Keys, Damaged: saved.Damaged, File: saved.File,
 	})
-	if err == nil {
-		err = expect(answer, prompt.ChoiceSaved)
-	}
 	if err == nil {
 		_ = c.logAs("backup.kept", details) // the file is there, whatever becomes of this entry
 	}
@@ -102,11 +99,8 @@ func checkSeen(seen api.Lineage) *api.Error {
 func (c *call) askBackup(seen api.Lineage) (*vault.Backup, error) {
 	screen := prompt.PickFile{App: c.app(), MaxBytes: backup.MaxSize}
 	for {
-		answer, err := c.ask(screen)
+		answer, err := c.askFor(prompt.ChoiceFile, screen)
 		if err != nil {
-			return nil, err
-		}
-		if err := expect(answer, prompt.ChoiceFile); err != nil {
 			return nil, err
 		}
 		file, problem := readBackup(answer.File, seen)
@@ -177,11 +171,8 @@ func (c *call) acceptBackup(facts vault.Facts, lock, persistence string) error {
 		screen.Word = prompt.WordYes
 	}
 	for {
-		answer, err := c.ask(screen)
+		answer, err := c.askFor(prompt.ChoiceConfirm, screen)
 		if err != nil {
-			return err
-		}
-		if err := expect(answer, prompt.ChoiceConfirm); err != nil {
 			return err
 		}
 		if answer.Word == screen.Word {

@@ -115,11 +115,8 @@ func (c *call) newPasskey(label, what string) (n vault.NewSlot, err error) {
 func (c *call) askPhrase(what string, accept func(*vault.Phrase) (*prompt.Problem, error)) error {
 	screen := prompt.Phrase{App: c.app(), For: what}
 	for {
-		answer, err := c.ask(screen)
+		answer, err := c.askFor(prompt.ChoicePhrase, screen)
 		if err != nil {
-			return err
-		}
-		if err := expect(answer, prompt.ChoicePhrase); err != nil {
 			return err
 		}
 		words, err := bip39.Parse(answer.Text)
