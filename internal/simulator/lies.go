@@ -8,6 +8,7 @@ import (
 	"encoding/json/v2"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -65,14 +66,34 @@ type damage struct {
 	now []byte       // nil: there is none
 }
 
+// draw chooses a record, of one kind as often as of another, and what becomes of it.
 func (w *world) draw() (d damage, some bool) {
-	stored := records(w.profile)
-	d.is = pick(w.rng, stored)
-	how := w.rng.IntN(4)
-	if w.locks && w.rng.IntN(2) == 0 { // its old ways in
-		how = 3
-		d.is = stored[slices.IndexFunc(stored, func(r store.Record) bool { return r.Kind == "vault" })]
+	stored, old := byKind(records(w.profile)), map[store.Name][]byte{}
+	for _, r := range records(w.past) {
+		old[r.Name] = r.Value
 	}
+	how := w.rng.IntN(4)
+	if w.locks && w.rng.IntN(2) == 0 {
+		how = 3
+	}
+	if how == 3 {
+		for kind, all := range stored {
+			stored[kind] = slices.DeleteFunc(all, func(r store.Record) bool {
+				return old[r.Name] == nil || bytes.Equal(old[r.Name], r.Value)
+			})
+			if len(stored[kind]) == 0 {
+				delete(stored, kind)
+			}
+		}
+	}
+	if len(stored) == 0 {
+		return d, false
+	}
+	kind := pick(w.rng, slices.Sorted(maps.Keys(stored)))
+	if how == 3 && w.locks && stored["vault"] != nil {
+		kind = "vault" // its old ways in
+	}
+	d.is = pick(w.rng, stored[kind])
 	switch how {
 	case 0:
 		d.how, d.now = "flipped", bytes.Clone(d.is.Value)
@@ -81,23 +102,24 @@ func (w *world) draw() (d damage, some bool) {
 		d.how = "dropped"
 	case 2:
 		d.how = "swapped"
-		for _, other := range stored {
-			if other.Kind == d.is.Kind && other.ID != d.is.ID {
+		for _, other := range stored[kind] {
+			if other.ID != d.is.ID {
 				d.now = other.Value
 			}
 		}
+		return d, d.now != nil && !bytes.Equal(d.now, d.is.Value)
 	case 3:
-		d.how = "rolled back"
-		for _, old := range records(w.past) {
-			if old.Name == d.is.Name {
-				d.now = old.Value
-			}
-		}
-		if d.now == nil {
-			return d, false
-		}
+		d.how, d.now = "rolled back", old[d.is.Name]
 	}
-	return d, !bytes.Equal(d.now, d.is.Value) && (d.now != nil || d.how == "dropped")
+	return d, true
+}
+
+func byKind(records []store.Record) map[string][]store.Record {
+	kinds := map[string][]store.Record{}
+	for _, r := range records {
+		kinds[r.Kind] = append(kinds[r.Kind], r)
+	}
+	return kinds
 }
 
 func (w *world) damageOne() error {

@@ -83,7 +83,7 @@ func beginnings(t testing.TB) func(number uint64) beginning {
 		switch number % 31 { // a prime, so that every process has some of each
 		case 1, 16:
 			return locked
-		case 3:
+		case 3, 13:
 			return large
 		}
 		return open
