@@ -196,6 +196,59 @@ type RestoreParams struct {
 	Seen        Lineage `json:"seen,omitzero"`                                 // the newest that the app knows of the vault that was here; a file of another vault, or of an earlier epoch, is refused
 }
 
+// MirrorRecord is one stored record of a vault, sealed as it is. An app keeps it and
+// cannot read it.
+type MirrorRecord struct {
+	Name  string `json:"name"` // kind "/" id
+	Value Bytes  `json:"value"`
+}
+
+// MirrorChange is what happened to the stored records from one commit to another. It
+// brings any state that is at least From, and not yet To, to To.
+type MirrorChange struct {
+	From    int64          `json:"from"` // number of a commit; 0 is before the first
+	To      int64          `json:"to"`
+	Put     []MirrorRecord `json:"put"`
+	Removed []string       `json:"removed"` // names
+}
+
+// MirrorChanges is the result of mirror.changes: what the commits of this worker wrote
+// since the last call. The SDK keeps a mirror of them in the app's own storage.
+type MirrorChanges struct {
+	Vault   string         `json:"vault"`  // which vault; another one has other records altogether
+	Commit  int64          `json:"commit"` // number of its newest commit, this worker's or another tab's
+	Opens   bool           `json:"opens"`  // whether a passphrase, a passkey or a phrase opens a mirror of it; if not, none is to be kept
+	Changes []MirrorChange `json:"changes"`
+	More    bool           `json:"more"` // call again
+}
+
+// MirrorRecordsParams are the parameters of mirror.records.
+type MirrorRecordsParams struct {
+	After string `json:"after,omitzero" check:"max=161"` // the last name of the page before; none for the first page
+}
+
+// MirrorRecords is the result of mirror.records: a page of all stored records, in order of
+// name. What commits write between two pages is told by mirror.changes.
+type MirrorRecords struct {
+	Vault   string         `json:"vault"`
+	Commit  int64          `json:"commit"` // number of the newest commit before the page was read
+	Records []MirrorRecord `json:"records"`
+	More    bool           `json:"more"` // there is another page
+}
+
+// MirrorOfferParams are the parameters of mirror.offer: records of a mirror, for mirror.restore.
+type MirrorOfferParams struct {
+	First   bool           `json:"first"` // they begin a new mirror; without it they belong to the one before
+	Records []MirrorRecord `json:"records"`
+}
+
+// MirrorRestoreParams are the parameters of mirror.restore: what the app knows of the vault
+// that is lost. It can make the enclave ask more, never less.
+type MirrorRestoreParams struct {
+	Seen  Lineage `json:"seen,omitzero"`                   // the newest that was seen; a mirror of another vault is refused, an older one is said in words
+	Since Bytes   `json:"since,omitzero" check:"max=2048"` // of the last audit.consistent
+}
+
 // Counts are how many of each thing a vault holds.
 type Counts struct {
 	Keys    int    `json:"keys"`

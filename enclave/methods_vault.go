@@ -95,7 +95,7 @@ func vaultUnlock(c *call, p *api.None) (outcome, error) {
 		}
 		return vaultStatus(c, p)
 	}
-	way, took, text, err := c.unlockBy(v)
+	way, took, text, err := c.unlockBy(v, prompt.Unlock{App: c.app()})
 	if err != nil {
 		return outcome{}, err
 	}
@@ -124,9 +124,8 @@ func slotDetails(s vault.Slot) map[string]string {
 
 // unlockBy returns the way in that the user has opened; of a passphrase also how long
 // that took, and its text.
-func (c *call) unlockBy(v *vault.Vault) (way *vault.Way, took time.Duration, text string, err error) {
-	phrase, _ := v.Recovery()
-	screen := prompt.Unlock{App: c.app(), Phrase: phrase}
+func (c *call) unlockBy(v *vault.Vault, screen prompt.Unlock) (way *vault.Way, took time.Duration, text string, err error) {
+	screen.Phrase, _ = v.Recovery()
 	for {
 		if screen.Proof, err = c.proofOf(v); err != nil {
 			return nil, 0, "", err
@@ -135,7 +134,7 @@ func (c *call) unlockBy(v *vault.Vault) (way *vault.Way, took time.Duration, tex
 		if err != nil {
 			return nil, 0, "", err
 		}
-		if answer.Choice == prompt.ChoicePhrase && phrase {
+		if answer.Choice == prompt.ChoicePhrase && screen.Phrase {
 			way, err := c.unlockByPhrase(v)
 			return way, 0, "", err
 		}

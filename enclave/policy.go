@@ -80,6 +80,11 @@ var Policy = []Row{
 	asked(backupSave, describeSave, Row{Method: "backup.save", Auth: Session, Logs: true, MaxParams: small}),
 	on(backupRestore, Row{Method: "backup.restore", Auth: Open, Logs: true, Dialog: true, MaxParams: small}),
 
+	on(mirrorChanges, Row{Method: "mirror.changes", Auth: Open, MaxParams: small}),
+	on(mirrorRecords, Row{Method: "mirror.records", Auth: Open, Repeatable: true, MaxParams: small}),
+	on(mirrorOffer, Row{Method: "mirror.offer", Auth: Open, MaxParams: api.MaxMessage - small}),
+	on(mirrorRestore, Row{Method: "mirror.restore", Auth: Open, Logs: true, Dialog: true, MaxParams: small}),
+
 	on(keysCreate, Row{Method: "keys.create", Auth: Session, Audited: true, MaxParams: small}),
 	on(keysList, Row{Method: "keys.list", Auth: Session, Repeatable: true, MaxParams: small}),
 	on(keysGet, Row{Method: "keys.get", Auth: Session, Repeatable: true, MaxParams: small}),

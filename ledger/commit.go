@@ -55,6 +55,9 @@ func (tx *Tx) commit(ctx context.Context, handles []store.Handle, wait func() er
 	if err := l.cfg.Store.Commit(ctx, batch); err != nil {
 		return err
 	}
+	if l.cfg.Committed != nil {
+		l.cfg.Committed(batch)
+	}
 	markStored(p.index.top)
 	p.index.removed = nil
 	l.state.commit = number

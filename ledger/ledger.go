@@ -147,6 +147,10 @@ type Config struct {
 	// Anchor is the plain record that tells this vault from another one made
 	// under the same id. If its bytes change, operations fail with ErrReplaced.
 	Anchor store.Record
+
+	// Committed, if not nil, is told of every batch once it is durable, in order. It
+	// must not block, and must not change what it is given.
+	Committed func(store.Batch)
 }
 
 // Ledger serialises the operations on one vault.

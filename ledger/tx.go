@@ -34,6 +34,12 @@ func (tx *Tx) Context() context.Context { return tx.ctx }
 // Size returns the number of leaves in the log.
 func (tx *Tx) Size() uint64 { return tx.root.size() }
 
+// Time returns the time of the newest leaf, in seconds.
+func (tx *Tx) Time() int64 { return tx.root.time }
+
+// Commit returns the number of the newest commit.
+func (tx *Tx) Commit() uint64 { return tx.root.commit }
+
 // Head returns the RFC 6962 tree head of the log.
 func (tx *Tx) Head() [32]byte { return tx.root.frontier.Root() }
 

@@ -172,7 +172,23 @@ const (
 type Unlock struct {
 	App     App      `json:"app"`
 	Proof   Proof    `json:"proof"`
-	Phrase  bool     `json:"phrase"` // there is a recovery phrase
+	Phrase  bool     `json:"phrase"`          // there is a recovery phrase
+	Return  bool     `json:"return,omitzero"` // the vault is lost, and comes back from the app's copy
+	Problem *Problem `json:"problem,omitzero"`
+}
+
+// Return shows what came back from the app's copy, before anything is written. Choice:
+// ChoiceConfirm, with Word if one is asked for.
+type Return struct {
+	App     App      `json:"app"`
+	At      int64    `json:"at"` // of the newest entry in its log, in seconds
+	Keys    int      `json:"keys"`
+	Damaged int      `json:"damaged,omitzero"` // keys that are damaged in it
+	Entries uint64   `json:"entries"`          // in the log
+	Missing uint64   `json:"missing,omitzero"` // newest entries that were seen here and are not in it
+	Older   bool     `json:"older,omitzero"`   // it is not the newest state that was seen here
+	Gap     bool     `json:"gap,omitzero"`     // its log cannot be read from end to end
+	Word    string   `json:"word,omitzero"`    // to type, if it is older
 	Problem *Problem `json:"problem,omitzero"`
 }
 
@@ -307,6 +323,7 @@ type Progress struct {
 // Kind implements Screen.
 func (Confirm) Kind() string       { return "confirm" }
 func (Unlock) Kind() string        { return "unlock" }
+func (Return) Kind() string        { return "return" }
 func (NewPassphrase) Kind() string { return "new-passphrase" }
 func (NewPasskey) Kind() string    { return "new-passkey" }
 func (ShowPhrase) Kind() string    { return "show-phrase" }

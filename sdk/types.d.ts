@@ -179,6 +179,67 @@ export interface RestoreParams {
   seen?: Lineage;
 }
 
+/** MirrorRecord is one stored record of a vault, sealed as it is. An app keeps it and cannot read it. */
+export interface MirrorRecord {
+  /** kind "/" id */
+  name: string;
+  value: Bytes;
+}
+
+/** MirrorChange is what happened to the stored records from one commit to another. It brings any state that is at least From, and not yet To, to To. */
+export interface MirrorChange {
+  /** number of a commit; 0 is before the first */
+  from: number;
+  to: number;
+  put: MirrorRecord[];
+  /** names */
+  removed: string[];
+}
+
+/** MirrorChanges is the result of mirror.changes: what the commits of this worker wrote since the last call. The SDK keeps a mirror of them in the app's own storage. */
+export interface MirrorChanges {
+  /** which vault; another one has other records altogether */
+  vault: string;
+  /** number of its newest commit, this worker's or another tab's */
+  commit: number;
+  /** whether a passphrase, a passkey or a phrase opens a mirror of it; if not, none is to be kept */
+  opens: boolean;
+  changes: MirrorChange[];
+  /** call again */
+  more: boolean;
+}
+
+/** MirrorRecordsParams are the parameters of mirror.records. */
+export interface MirrorRecordsParams {
+  /** the last name of the page before; none for the first page (max=161) */
+  after?: string;
+}
+
+/** MirrorRecords is the result of mirror.records: a page of all stored records, in order of name. What commits write between two pages is told by mirror.changes. */
+export interface MirrorRecords {
+  vault: string;
+  /** number of the newest commit before the page was read */
+  commit: number;
+  records: MirrorRecord[];
+  /** there is another page */
+  more: boolean;
+}
+
+/** MirrorOfferParams are the parameters of mirror.offer: records of a mirror, for mirror.restore. */
+export interface MirrorOfferParams {
+  /** they begin a new mirror; without it they belong to the one before */
+  first: boolean;
+  records: MirrorRecord[];
+}
+
+/** MirrorRestoreParams are the parameters of mirror.restore: what the app knows of the vault that is lost. It can make the enclave ask more, never less. */
+export interface MirrorRestoreParams {
+  /** the newest that was seen; a mirror of another vault is refused, an older one is said in words */
+  seen?: Lineage;
+  /** of the last audit.consistent (max=2048) */
+  since?: Bytes;
+}
+
 /** CreateKeyParams are the parameters of keys.create. The algorithm follows from the purpose: vapid is ES256, identity EdDSA, agreement X25519, signing EdDSA unless Alg asks for ES256. */
 export interface CreateKeyParams {
   purpose: "vapid" | "identity" | "agreement" | "signing";
@@ -457,6 +518,10 @@ export interface Methods {
   "recovery.check": { params: None; result: Recovery };
   "backup.save": { params: None; result: Saved };
   "backup.restore": { params: RestoreParams; result: Status };
+  "mirror.changes": { params: None; result: MirrorChanges };
+  "mirror.records": { params: MirrorRecordsParams; result: MirrorRecords };
+  "mirror.offer": { params: MirrorOfferParams; result: None };
+  "mirror.restore": { params: MirrorRestoreParams; result: Status };
   "keys.create": { params: CreateKeyParams; result: KeyResult };
   "keys.list": { params: ListKeysParams; result: KeyList };
   "keys.get": { params: KeyParams; result: KeyResult };

@@ -37,9 +37,9 @@ func (m *Manager) Create(ctx context.Context, c Creation, first audit.Entry) (Re
 	if err := m.room(ctx, c); err != nil {
 		return Report{}, err
 	}
-	o := opening{cfg: m.cfg.Config, store: m.cfg.Device, id: m.cfg.ID, share: m.cfg.Share}
+	o := m.onDevice()
 	if c.Persistence == PersistSession {
-		o.store = m.cfg.Session
+		o.store, o.committed = m.cfg.Session, nil
 		if _, err := io.ReadFull(m.cfg.Rand, o.share[:]); err != nil {
 			return Report{}, err
 		}
@@ -99,6 +99,11 @@ func (m *Manager) write(ctx context.Context, o opening, n *newVault, first audit
 	if err != nil {
 		return r, err
 	}
+	return m.readBack(ctx, o, n)
+}
+
+// readBack opens a vault that was just written from the store alone, and keeps it.
+func (m *Manager) readBack(ctx context.Context, o opening, n *newVault) (r Report, err error) {
 	values, err := o.store.Get(ctx, m.cfg.ID, headerName)
 	if err != nil {
 		return r, err

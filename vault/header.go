@@ -83,7 +83,7 @@ type sealed struct {
 }
 
 // ledgerKey is wrapped twice: it works while the vault is locked (Device), and
-// it can travel with the vault (Vault). Nothing reads the latter yet.
+// it can travel with the vault (Vault): see return.go.
 type ledgerKey struct {
 	Device []byte `json:"device"`
 	Vault  []byte `json:"vault"`

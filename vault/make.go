@@ -93,12 +93,7 @@ func (b *builder) build(c Creation) (h *header, ring *keyring, handle any) {
 		h.Lineage, h.Recovery = c.From.file.Vault[:], c.From.phrase.seal(now)
 	}
 	h.ShareID = do(b, func() ([]byte, error) { return shareID(b.share) })
-	device := do(b, func() (keyengine.AEADKey, error) { return e.GenerateDeviceKey(b.ctx) })
-	handle = do(b, func() (any, error) { return e.Export(device) })
-
-	h.Device = b.secret(keyengine.Target{Key: device, AAD: label(aadDevice, h.Instance)})[0]
-	secret := b.unwrapSecret(h.Device, keyengine.Target{Key: device, AAD: label(aadDevice, h.Instance)})
-	keks := do(b, func() (kek, error) { return deriveKEK(b.ctx, e, secret, b.share) })
+	keks, handle := b.device(h)
 
 	for _, n := range c.Slots {
 		h.Slots = append(h.Slots, b.addressed(n))
@@ -118,6 +113,18 @@ func (b *builder) build(c Creation) (h *header, ring *keyring, handle any) {
 	})
 	h.AuditKey = auditKey{Public: generated.Public, Wrapped: generated.Wrapped}
 	return h, ring, handle
+}
+
+// device makes the AES handle and the device secret, and returns what opens what only
+// this device has.
+func (b *builder) device(h *header) (keks kek, handle any) {
+	e := b.cfg.Engine
+	key := do(b, func() (keyengine.AEADKey, error) { return e.GenerateDeviceKey(b.ctx) })
+	handle = do(b, func() (any, error) { return e.Export(key) })
+	under := keyengine.Target{Key: key, AAD: label(aadDevice, h.Instance)}
+	h.Device = b.secret(under)[0]
+	secret := b.unwrapSecret(h.Device, under)
+	return do(b, func() (kek, error) { return deriveKEK(b.ctx, e, secret, b.share) }), handle
 }
 
 // addressed returns a new slot with the public key that the vault key is wrapped for.
@@ -204,6 +211,8 @@ type opening struct {
 	store store.Store
 	id    string
 	share Share
+
+	committed func(store.Batch) // told of every commit; may be nil
 }
 
 // open opens a vault as far as it goes without the user: whole if it has a device
@@ -272,7 +281,7 @@ func (v *Vault) ledgerTarget() keyengine.Target {
 func (v *Vault) openLedger(ctx context.Context) (err error) {
 	v.Ledger, err = ledger.Open(ctx, ledger.Config{
 		Store: v.store, Sealer: v.ring, Vault: v.id, Rand: v.cfg.Rand, Now: v.cfg.Now,
-		Anchor: store.Record{Name: headerName, Value: v.encoded},
+		Anchor: store.Record{Name: headerName, Value: v.encoded}, Committed: v.committed,
 	})
 	if err != nil || v.Locked() {
 		return err

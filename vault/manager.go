@@ -58,6 +58,8 @@ type Manager struct {
 	session  *Share // of the session vault that this worker has made, if it is the one that is meant
 	expected bool   // a device vault ought to be there: the app's marker, or this tab has seen it
 	seen     []byte // the instance of the device vault that this tab opened last
+	recorder recorder
+	offer    offer // of a mirror; see return.go
 }
 
 // NewManager returns a Manager that has not looked at anything yet.
@@ -158,11 +160,15 @@ func (m *Manager) moved(ctx context.Context, encoded []byte, err error) bool {
 
 // opening returns what it takes to open the vault that is meant now.
 func (m *Manager) opening() opening {
-	o := opening{cfg: m.cfg.Config, store: m.cfg.Device, id: m.cfg.ID, share: m.cfg.Share}
+	o := m.onDevice()
 	if m.session != nil {
-		o.store, o.share = m.cfg.Session, *m.session
+		o.store, o.share, o.committed = m.cfg.Session, *m.session, nil
 	}
 	return o
+}
+
+func (m *Manager) onDevice() opening {
+	return opening{cfg: m.cfg.Config, store: m.cfg.Device, id: m.cfg.ID, share: m.cfg.Share, committed: m.recorder.committed}
 }
 
 // keep remembers an opened vault. A device vault is not forgotten when it is

@@ -176,6 +176,8 @@ func (u *User) Yes(screen prompt.Screen) (prompt.Answer, error) {
 		return prompt.Answer{Choice: prompt.ChoiceSaved}, nil
 	case prompt.PickFile:
 		return prompt.Answer{Choice: prompt.ChoiceFile, File: u.File}, nil
+	case prompt.Return:
+		return prompt.Answer{Choice: prompt.ChoiceConfirm, Word: s.Word}, nil
 	case prompt.Restore:
 		return prompt.Answer{Choice: prompt.ChoiceConfirm, Word: s.Word}, nil
 	}

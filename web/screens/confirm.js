@@ -213,3 +213,25 @@ function warningsOf({ app, from, lock, persistence }) {
     ...(persistence === "session" ? [warning("restore.brief")] : []),
   ];
 }
+
+function drawReturn(stage, request) {
+  const { at, keys: n, entries, missing = 0, damaged = 0, older = false, gap = false, problem } = request;
+  const confirmation = new Confirmation(stage, request);
+  const cancel = stage.cancelButton();
+  const go = confirmation.button("confirm", "return.go", "main", () => true, () => stage.answer({ choice: "confirm", ...confirmation.typed }));
+  stage.draw(
+    say("return.title"),
+    [
+      paragraph("return.lead"),
+      facts(["return.at", moment(at)], ["fact.keys", say("fact.count", { n })], ["return.entries", String(entries)]),
+      ...(older ? [warning("return.older")] : [paragraph("return.newest")]),
+      ...(missing > 0 ? [warning("return.missing", { n: missing })] : []),
+      ...(damaged > 0 ? [warning("return.damaged", { n: damaged })] : []),
+      ...(gap ? [warning("return.gap")] : []),
+      paragraph(older ? "return.word" : "return.look"),
+    ],
+    ...confirmation.nodes, buttons(cancel, go),
+  );
+  stage.begin(cancel);
+  if (problem) stage.problem(problemText(problem), confirmation.word);
+}

@@ -12,12 +12,13 @@ const SCREENS = {
   "save-file": drawSaveFile,
   "pick-file": drawPickFile,
   "restore": drawRestore,
+  "return": drawReturn,
   "activity": drawActivity,
   "methods": drawMethods,
   "done": drawDone,
 };
 
-const ALERTS = ["confirm", "restore"]; // they interrupt, and want a yes
+const ALERTS = ["confirm", "restore", "return"]; // they interrupt, and want a yes
 
 function drawDone(stage, { what, keys: n = 0 }) {
   const close = { choice: "close" };

@@ -29,7 +29,7 @@ function answerPassphrase(stage, input, more = {}) {
   stage.answer({ choice: "passphrase", text, ...more });
 }
 
-function drawUnlock(stage, { app, proof, phrase, problem }) {
+function drawUnlock(stage, { app, proof, phrase, return: back = false, problem }) {
   const cancel = stage.cancelButton();
   const nodes = [], made = [cancel];
   let first = cancel, input;
@@ -49,7 +49,7 @@ function drawUnlock(stage, { app, proof, phrase, problem }) {
     made.push(unlock);
   }
   const instead = phrase ? [element("div", { className: "seldom" }, button("phrase", "unlock.phrase", () => stage.answer({ choice: "phrase" }), "link"))] : [];
-  stage.draw(say("unlock.title"), [paragraph("unlock.lead"), facts(...appFacts(app))], ...nodes, buttons(...made), ...instead);
+  stage.draw(say(back ? "return.open.title" : "unlock.title"), [paragraph(back ? "return.open.lead" : "unlock.lead"), facts(...appFacts(app))], ...nodes, buttons(...made), ...instead);
   stage.begin(first);
   if (problem) stage.problem(problemText(problem), fieldOf(problem, input));
 }
