@@ -107,7 +107,7 @@ var details = map[error]map[string]string{
 }
 
 func lostError(lost *vault.LostError) *api.Error {
-	message := "the vault is lost: the app remembers one, but the enclave's storage is empty; backup.restore brings it back from a file, or vault.destroy clears what is left"
+	message := "the vault is lost: the app remembers one, but the enclave's storage is empty; mirror.restore brings it back from what the app keeps, backup.restore from a file, or vault.destroy clears what is left"
 	if lost.Reason == vault.LostShare {
 		message = "the vault is lost: the share that opens it is missing in the app; with the share it opens. vault.destroy deletes it, then backup.restore can bring it back from a file"
 	}

@@ -139,22 +139,46 @@ type Named = {
   };
 };
 
+/** What the app keeps of the vault, in its own storage, sealed. */
+export interface MirrorStatus {
+  /** Whether there is a whole one. If so, and the vault is lost with reason "marker-without-vault", `mirror.restore` brings it back. */
+  readonly kept: boolean;
+  /** When it was last brought up to date, in seconds since 1970. */
+  readonly at?: number;
+  /** How large it is. */
+  readonly bytes?: number;
+}
+
+/**
+ * The mirror. The SDK keeps it up to date by itself, about half a second behind what is done, for every vault on the device that a
+ * passphrase, a passkey or a recovery phrase opens. `changes`, `records` and `offer` are what it does that with; an app needs
+ * `status` and `restore`.
+ */
+export interface Mirror extends Readonly<Named["mirror"]> {
+  /** Rejects with `storage_unavailable` only. */
+  status(): Promise<MirrorStatus>;
+}
+
 /**
  * A connection. Every method rejects with a {@link KmsError} only. Beside what docs/protocol.md says of each method:
  *
  * - What needs an open vault: `locked`, until `vault.unlock`; `not_found` if there is none, or it is lost.
- * - What opens a dialog (vault.create with a lock, vault.unlock, vault.destroy, slots.*, recovery.*, backup.*, keys.rotate,
+ * - What opens a dialog (vault.create with a lock, vault.unlock, vault.destroy, slots.*, recovery.*, backup.*, mirror.restore, keys.rotate,
  *   keys.revoke, audit.show): `cancelled` if the user said no or your signal fired, `expired` after ten minutes, `denied` if
  *   another dialog is open (details.reason "dialog-open") or the user was asked too often ("asked-too-soon"). Nothing was done then, unless your signal fired after the
  *   user's yes: what is being written is not called back.
  * - `backup.restore`: `exists` if there is a vault, locked or not; it takes the place of one whose storage was emptied. Unless you give
  *   `seen`, the SDK gives what it saw last of the vault that was here, and the enclave takes no older file.
+ * - `mirror.restore`: `exists` if there is a vault; `not_found` if this app keeps no mirror (details.reason "no-mirror"); `integrity` if what
+ *   it keeps is not what the enclave gave it, or is of another vault than was seen. The SDK hands in what it keeps and what it saw last: an older
+ *   mirror is shown as that, and taken only from a user who types that it shall be.
  * - `backup.save`, `recovery.check`: `not_found` without a recovery phrase.
  * - `backup.save`: `cancelled` only before the download was begun. After that the user can save again, or say that the file is
  *   there, and Escape says so, too: the result tells what the file holds, and not that anybody has it.
  * - `vault.lock`: `unsupported` if the vault has no lock.
  */
-export interface Kms extends Named {
+export interface Kms extends Omit<Named, "mirror"> {
+  readonly mirror: Mirror;
   /** What was asked for; `launch` is what came of it. */
   readonly release: Release;
   /** How the present worker was launched; a restart replaces it. */

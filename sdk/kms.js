@@ -11,6 +11,7 @@
 import { KmsError } from "./errors.js";
 import { Connection, isTimeout } from "./lifecycle.js";
 import { METHODS } from "./methods.js";
+import { MirrorStore } from "./mirror.js";
 import { parseRelease } from "./pin.js";
 import { SHARE_BYTES, ShareStore } from "./share.js";
 
@@ -57,7 +58,7 @@ function planOf(options) {
   demand("container", container instanceof Element, "an element of this document wanted");
   demand("timeoutMs", isTimeout(timeoutMs), "a number of milliseconds from 1 to 2147483647 wanted");
   demand("share", share === undefined || (share instanceof Uint8Array && share.length === SHARE_BYTES), `a Uint8Array of ${SHARE_BYTES} bytes wanted`);
-  return { release, minimum, account, container, timeoutMs, store: new ShareStore(release.origin, account, share) };
+  return { release, minimum, account, container, timeoutMs, store: new ShareStore(release.origin, account, share), mirror: new MirrorStore(release.origin, account) };
 }
 
 /**
@@ -106,6 +107,7 @@ function surface(connection, release) {
     namespaces[namespace][name] = (/** @type {unknown} */ params, /** @type {import("./kms.d.ts").CallOptions} */ options) =>
       connection.call(method, params, options);
   }
+  namespaces.mirror.status = () => connection.mirrorStatus();
   for (const namespace of Object.values(namespaces)) Object.freeze(namespace);
   const kms = {
     ...namespaces,

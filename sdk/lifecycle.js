@@ -12,6 +12,7 @@ import { Events } from "./events.js";
 import { Heartbeat } from "./heartbeat.js";
 import { launch } from "./launch.js";
 import { METHODS } from "./methods.js";
+import { Mirror } from "./mirror.js";
 import { LEFT } from "./session.js";
 import { isLineage, isSeenLog } from "./share.js";
 
@@ -24,16 +25,19 @@ const UNKNOWN = Object.freeze({ repeatable: false, dialog: false });
 /** Another tab may replace the share while this one is launched with it, but not for ever. */
 const RELAUNCHES = 3;
 
-/** @typedef {Omit<import("./launch.js").Plan, "held"> & { store: import("./share.js").ShareStore }} Plan */
+/** @typedef {Omit<import("./launch.js").Plan, "held"> & { store: import("./share.js").ShareStore, mirror?: import("./mirror.js").MirrorStore }} Plan */
 
 /** After these the vault's lineage is another one, and a status says which. */
 const CHANGES = new Set(["keys.rotate", "keys.revoke", "slots.remove", "slots.change", "recovery.enable"]);
 
 /** These add nothing to the audit log. */
-const UNLOGGED = /^(audit|enclave)\.|^vault\.status$|^keys\.(list|get)$|^challenge\.verify$/;
+const UNLOGGED = /^(audit|enclave)\.|^vault\.status$|^keys\.(list|get)$|^challenge\.verify$|^mirror\.(changes|records|offer)$/;
 
 /** So long after a launch, or after what may have been logged, the log is looked at: what comes in between is looked at together. */
 const LOG_MS = 1000;
+
+/** The same for the mirror, and so long another tab has to tell what this one misses. */
+const MIRROR_MS = 500;
 
 /** How a vault contradicts what was seen here. @typedef {"rolled-back" | "another-vault" | "log-taken-back" | "log-replaced"} Contradiction */
 
@@ -53,6 +57,11 @@ export class Connection {
   /** @type {Promise<void> | undefined} */ #switching;
   /** @type {unknown} */ #dialogTimer;
   /** @type {unknown} */ #logTimer;
+  /** Keeps the vault's records for the app; nothing if the plan has no place for them. @type {Mirror | undefined} */ #mirror;
+  /** @type {unknown} */ #mirrorTimer;
+  #logFits = false; // whether this worker has shown that its log continues the one that was seen here
+  #following = false; // whether the mirror is being brought up to date
+  #missed = 0; // how often it could not be
   #deaths = 0;
   #ended = false;
   /** The lineage that is stored, as far as this tab knows, so that not every status is a transaction. @type {import("./share.js").Lineage | undefined} */ #noted;
@@ -68,6 +77,7 @@ export class Connection {
     this.#plan = plan;
     this.#launch = outside.launch ?? launch;
     this.#clock = outside.clock ?? browserClock;
+    this.#mirror = plan.mirror && new Mirror(plan.mirror, (method, params) => this.call(method, params));
     this.#channel = new Channel(this.#clock, () => this.#heart.watch());
     this.#heart = new Heartbeat(
       {
@@ -111,7 +121,9 @@ export class Connection {
     this.#held = held;
     this.#report = report;
     this.#channel.attach((text) => session.post(text));
+    this.#missed = 0;
     this.#lookAtLog();
+    this.#mirrorSoon();
   }
 
   /**
@@ -135,7 +147,10 @@ export class Connection {
     checkCall(method, timeoutMs);
     const row = Object.hasOwn(METHODS, method) ? METHODS[/** @type {keyof typeof METHODS} */ (method)] : UNKNOWN;
     const result = await this.#channel.call(method, params, { ...row, signal, timeoutMs, ...this.#around(method, params) });
-    if (!UNLOGGED.test(method)) this.#lookAtLog();
+    if (!UNLOGGED.test(method)) {
+      this.#lookAtLog();
+      this.#mirrorSoon();
+    }
     return result;
   }
 
@@ -154,7 +169,7 @@ export class Connection {
   #around(method, params) {
     if (method === "vault.status") return { succeeded: (status) => this.#seen(status) };
     if (method === "vault.destroy") return this.#aroundDestroy();
-    if (method === "vault.create" || method === "backup.restore") return this.#aroundCreation(method, params);
+    if (method === "vault.create" || method === "backup.restore" || method === "mirror.restore") return this.#aroundCreation(method, params);
     if (method === "vault.unlock" || method === "slots.manage") return { succeeded: (status) => this.#note(status) };
     return CHANGES.has(method) ? { succeeded: () => this.#look() } : {};
   }
@@ -168,29 +183,37 @@ export class Connection {
    * @returns {Around}
    */
   #aroundCreation(method, params) {
-    const restored = method === "backup.restore";
+    const restored = method !== "vault.create";
     const device = (persistenceOf(params) ?? (restored ? "device" : undefined)) === "device";
-    const around = device ? this.#aroundDevice() : { succeeded: (/** @type {unknown} */ status) => this.#created(status) };
+    const mirrored = method === "mirror.restore";
+    const around = device ? this.#aroundDevice(mirrored) : { succeeded: (/** @type {unknown} */ status) => this.#created(status) };
     if (!restored) return around;
     return {
       ...around,
       prepare: async () => {
         await around.prepare?.();
-        return await this.#withSeen(params);
+        if (mirrored) await this.#mirror?.offer();
+        return await this.#withSeen(params, mirrored);
       },
     };
   }
 
-  /** @param {unknown} params */
-  async #withSeen(params) {
-    const given = /** @type {{ seen?: unknown }} */ (params ?? {});
-    if (typeof given !== "object" || given.seen !== undefined) return;
-    const { lineage } = await this.#plan.store.read();
-    if (lineage) return { ...given, seen: lineage };
+  /**
+   * @param {unknown} params
+   * @param {boolean} logToo whether what was seen of the log is wanted, too
+   */
+  async #withSeen(params, logToo) {
+    const given = /** @type {{ seen?: unknown, since?: unknown }} */ (params ?? {});
+    if (typeof given !== "object") return;
+    const { lineage, log } = await this.#plan.store.read();
+    return { ...(lineage && { seen: lineage }), ...(logToo && log && { since: log.since }), ...given };
   }
 
-  /** @returns {Around} */
-  #aroundDevice() {
+  /**
+   * @param {boolean} mirrored whether the vault is the one that is mirrored
+   * @returns {Around}
+   */
+  #aroundDevice(mirrored) {
     const { store } = this.#plan;
     let begun = false;
     return {
@@ -202,7 +225,10 @@ export class Connection {
           return held;
         }, "share and marker");
       },
-      succeeded: (status) => this.#created(status),
+      succeeded: async (status) => {
+        await this.#created(status);
+        if (!mirrored) await this.#plan.mirror?.forget().catch(() => {}); // its revision says that it is another vault's, too
+      },
       // If this fails, the creation counts as open: see share.js.
       undone: () => void (begun && store.end().catch(() => {})),
     };
@@ -384,6 +410,7 @@ export class Connection {
     if (!store.isOf(stored, held)) return;
     const found = consistencyOf(await this.call("audit.consistent", stored.log ? { since: stored.log.since } : {}));
     if (!found) return;
+    this.#logFits = found.consistent;
     if (found.consistent) return void (await store.keep(held, { since: found.since, size: found.size }));
     const earlier = stored.log?.size ?? 0;
     const gone = found.size < earlier;
@@ -420,6 +447,54 @@ export class Connection {
     this.#noted = undefined;
     const { marker, revision } = await this.#plan.store.forget(asked);
     if (held) Object.assign(held, { marker, revision });
+    if (!marker) await this.#plan.mirror?.forget().catch(() => {});
+  }
+
+  /**
+   * Brings the mirror up to date in a while. Nothing waits for it.
+   *
+   * @param {number} [milliseconds]
+   */
+  #mirrorSoon(milliseconds = MIRROR_MS) {
+    if (this.#ended || !this.#mirror || !this.#held?.marker || this.#following) return;
+    this.#mirrorTimer ??= this.#clock.setTimeout(() => {
+      this.#mirrorTimer = undefined;
+      void this.#follow();
+    }, milliseconds);
+  }
+
+  async #follow() {
+    const held = this.#held;
+    const mirror = this.#mirror;
+    if (!mirror || !held?.marker || !this.#session || this.#sessionVault) return;
+    this.#following = true;
+    let again = false;
+    try {
+      const stored = await this.#plan.store.read();
+      if (!this.#plan.store.isOf(stored, held)) return;
+      // Storage that was put back must not take the place of what is kept of the newer state.
+      if (!this.#logFits) await this.#compareLog();
+      if (!this.#logFits || this.#alerted.size > 0) return;
+      again = !(await mirror.follow(held.revision));
+      this.#missed = again ? this.#missed + 1 : 0;
+      if (this.#missed > 2) await mirror.read(held.revision);
+      if (this.#missed > 2) this.#missed = 0;
+    } catch {
+      again = false; // the next call that changes something brings it here again
+    } finally {
+      this.#following = false;
+    }
+    if (again) this.#mirrorSoon();
+  }
+
+  /**
+   * What the app keeps of the vault.
+   *
+   * @returns {Promise<import("./kms.d.ts").MirrorStatus>}
+   * @throws {KmsError} `storage_unavailable`
+   */
+  async mirrorStatus() {
+    return this.#mirror ? await this.#mirror.status() : { kept: false };
   }
 
   /** @param {string} text */
@@ -480,6 +555,9 @@ export class Connection {
     this.#heart.stop();
     if (this.#logTimer !== undefined) this.#clock.clearTimeout(this.#logTimer);
     this.#logTimer = undefined;
+    if (this.#mirrorTimer !== undefined) this.#clock.clearTimeout(this.#mirrorTimer);
+    this.#mirrorTimer = undefined;
+    this.#logFits = false;
     this.#session?.dispose();
     this.#session = undefined;
     this.#sessionVault = false;

@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { it } from "node:test";
+import { emptyEnclaveStorage, readAppStorage, restartApp, writeAppStorage } from "../lib/appstorage.mjs";
 import { cancelDialog, confirmDestroy } from "../lib/dialog.mjs";
 import { eachEngine } from "../lib/harness.mjs";
 import { verifyJWT } from "../lib/verify.mjs";
@@ -20,74 +21,11 @@ async function withKey(bench, account, options = {}) {
   return { page, key };
 }
 
-/** Everything in the app's own IndexedDB, as JSON: what an app's storage would have kept. */
-async function readAppStorage() {
-  const answer = (request) => new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
-  const databases = [];
-  for (const { name, version } of await indexedDB.databases()) {
-    const database = await answer(indexedDB.open(name));
-    for (const store of database.objectStoreNames) {
-      const objects = database.transaction(store).objectStore(store);
-      const [keys, values] = await Promise.all([answer(objects.getAllKeys()), answer(objects.getAll())]);
-      const records = values.map((value, i) => ({ key: keys[i], value: { ...value, share: value.share && Array.from(value.share) } }));
-      databases.push({ name, version, store, records });
-    }
-    database.close();
-  }
-  return databases;
-}
-
-async function writeAppStorage(databases) {
-  for (const { name, version, store, records } of databases) {
-    await new Promise((resolve, reject) => {
-      const open = indexedDB.open(name, version);
-      open.onupgradeneeded = () => open.result.createObjectStore(store);
-      open.onerror = () => reject(open.error);
-      open.onsuccess = () => {
-        const transaction = open.result.transaction(store, "readwrite");
-        for (const { key, value } of records) {
-          transaction.objectStore(store).put({ ...value, share: value.share && new Uint8Array(value.share) }, key);
-        }
-        transaction.oncomplete = () => (open.result.close(), resolve());
-        transaction.onabort = () => reject(transaction.error);
-      };
-    });
-  }
-}
-
 /** The app's page again after the browser was restarted, with what the app itself keeps. */
 async function restart(bench, page, account, options) {
-  // Under WebDriver WebKitGTK keeps nothing at all, not even first-party storage, which it
-  // keeps for users. So the app's own part is carried over by hand there.
-  const kept = bench.engine === "webkit" ? await page.evaluate(readAppStorage) : [];
-  await bench.restart(options);
-  const again = await bench.open();
-  await again.evaluate(writeAppStorage, kept);
+  const again = await restartApp(bench, page, options);
   await again.evaluate((account) => startKms({ account }), account);
   return again;
-}
-
-/** Empties the enclave's storage for this app's partition, as Clear-Site-Data or eviction would. */
-async function emptyEnclaveStorage(bench, page) {
-  const { app, host } = bench.site;
-  const html = (body) => ({ headers: { "content-type": "text/html" }, body });
-  host.intercept = ({ pathname }) => (pathname === "/empty.html" ? html("empty") : undefined);
-  // With the app's own headers: Firefox changes its process for another opener policy.
-  app.extra.set("/empty.html", { headers: { "content-type": "text/html", ...app.pageHeaders() }, body: `<iframe src="${host.origin}/empty.html"></iframe>` });
-  await page.goto(`${app.origin}/empty.html`);
-  const frame = await page.frame(`${host.origin}/empty.html`);
-  await frame.evaluate(async () => {
-    // By its name: WebKitGTK does not list the databases of third-party frames.
-    await new Promise((resolve, reject) => {
-      const request = indexedDB.deleteDatabase("kms-enclave");
-      request.onsuccess = ({ oldVersion }) => (oldVersion > 0 ? resolve() : reject(new Error("there was nothing to empty")));
-      request.onerror = request.onblocked = () => reject(new Error("not deleted"));
-    });
-  });
-  await bench.visit(page);
 }
 
 eachEngine("persist", (bench, engine) => {
