@@ -84,6 +84,7 @@ export class Session extends EventTarget {
 
   async #read() {
     this.status = await this.kms.vault.status();
+    this.mirror = await this.kms.mirror.status().catch(() => ({ kept: false })); // what this app keeps of it
     try {
       this.keys = this.open ? await this.#keys() : [];
       if (this.open) await this.log.read(this.kms, `${this.status.lineage?.vault} ${this.status.createdAt}`);

@@ -15,7 +15,7 @@ export const states = {
 export const durabilities = {
   persistent: ["Lasts", "The browser has promised not to clear this storage by itself."],
   "best-effort": ["Lasts, usually", "Kept across restarts, but the browser may clear it when the disk is full or the site goes unused."],
-  "browser-session": ["Until the browser closes", "This browser forgets what an embedded page stored when it closes. The keys are gone then."],
+  "browser-session": ["Until the browser closes", "This browser forgets what an embedded page stored when it closes. The keys come back from this app’s copy, if a passphrase, passkey or phrase opens it."],
   memory: ["In memory only", "Nothing is stored. The keys end with this tab."],
 };
 

@@ -267,6 +267,31 @@ for (const engine of chosenEngines()) {
       await person.sees("unlocked");
       assert.deepEqual(await page.evaluate(() => [...document.querySelectorAll("#active-keys h3")].map(({ textContent }) => textContent)), ["Work laptop"]);
     });
+
+    it("a vault that is lost comes back from the copy that the app has kept", async () => {
+      const { page } = person;
+      const kept = () => page.evaluate(async () => {
+        const answer = (request) => new Promise((resolve) => (request.onsuccess = () => resolve(request.result)));
+        const database = await answer(indexedDB.open("kms-enclave-mirror"));
+        const found = await answer(database.transaction("mirrors").objectStore("mirrors").getAll());
+        database.close();
+        return found[0]?.generation > 0 && Date.now() - found[0].at > 2000; // nothing more comes
+      });
+      await eventually("the copy", kept, { timeoutMs: 20_000 });
+      await person.frame.evaluate(async () => {
+        for (const { name } of await indexedDB.databases()) indexedDB.deleteDatabase(name);
+      });
+      await person.visit(demo.url);
+      await person.sees("lost");
+      await look("lost, with a copy");
+      await person.opens("#return");
+      const { frame } = person;
+      await frame.fill({ "#passphrase": PASSPHRASE }, "#unlock");
+      await frame.click("#confirm:enabled");
+      await closeDone(frame);
+      await person.sees("unlocked");
+      assert.deepEqual(await page.evaluate(() => [...document.querySelectorAll("#active-keys h3")].map(({ textContent }) => textContent)), ["Work laptop"]);
+    });
   });
 }
 

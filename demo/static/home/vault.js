@@ -36,12 +36,18 @@ const faces = {
   lost: (session) => {
     const { reason } = session.status;
     const gone = reason === "marker-without-vault";
+    const { kept, at } = session.mirror;
+    const copy = gone && kept;
     return [
-      face("alert", "Your vault is lost", reasons[reason] ?? "The enclave cannot open what this app remembers.", "bad"),
-      h("p", {}, gone
+      face("alert", copy ? "Your vault can come back" : "Your vault is lost", reasons[reason] ?? "The enclave cannot open what this app remembers.", "bad"),
+      copy ? h("p", {}, "This app has kept a sealed copy, which it cannot read itself. It is of ", time(at), ", and opens as the vault did: with the passphrase, the passkey or the recovery phrase.") : null,
+      copy ? h("p", { class: "actions" }, button("return", "Bring it back", () => comeBack(session), { look: "primary big" })) : null,
+      h("p", {}, copy
+        ? "If that does not work, a backup file and the recovery phrase bring it back, too:"
+        : gone
         ? "A backup file and your recovery phrase bring the keys back. Without them the keys are gone for good: tell whoever relies on them. This is not the same as never having had a vault, so nothing new is set up here by itself."
         : "A backup cannot be restored beside it. Clear what is left first; then this page offers to restore."),
-      gone ? form(session, "restore", [["restore-go", "Restore from a backup", "primary", (choice) => restore(session, choice)]]) : null,
+      gone ? form(session, "restore", [["restore-go", "Restore from a backup", copy ? "" : "primary", (choice) => restore(session, choice)]]) : null,
       h("p", { class: "actions" }, button("clear", "Clear what is left…", async () => {
         await session.ask((kms) => kms.vault.destroy());
         return "What was left is gone. You can set up a new vault, or restore any backup.";
@@ -59,6 +65,7 @@ const faces = {
       facts([
         ["Locks itself", status.lock === "none" ? "Never: it has no lock." : status.idleSeconds ? `After ${duration(status.idleSeconds)} without use, and when you leave` : "When you leave"],
         ["Lasts", h("span", {}, h("strong", {}, lasts), `. ${meaning}`)],
+        ["If it is cleared", status.persistence === "session" ? null : returns(status)],
         ["Set up", status.createdAt ? time(status.createdAt) : null],
       ]),
       h("p", { class: "actions" },
@@ -76,6 +83,11 @@ async function restore(session, choice) {
   return `Welcome back: ${many(counts.keys, "key")} restored. If keys were replaced or revoked after that backup, this vault does not know it.`;
 }
 
+async function comeBack(session) {
+  const { counts } = await session.ask((kms) => kms.mirror.restore());
+  return `Welcome back: your vault is as it was, with ${many(counts.keys, "key")}.`;
+}
+
 /** Has the user change the ways in, in the enclave's dialog. */
 export async function manage(session) {
   const shown = ({ slots, recovery }) => JSON.stringify([slots, recovery]);
@@ -84,12 +96,18 @@ export async function manage(session) {
   return after === before ? undefined : "The ways into your vault were changed.";
 }
 
+/** What becomes of the vault if the browser clears its storage. */
+function returns({ lock, recovery }) {
+  if (lock === "none" && !recovery.enabled) return "It is gone: only this device opens it. Protect it, or set up a recovery phrase, and this app keeps a sealed copy.";
+  return "It comes back from a sealed copy in this app, which opens as the vault does.";
+}
+
 const passkeys = () => typeof PublicKeyCredential === "function";
 
 const choices = [
   ["passphrase", "With a passphrase", "You type it each time. Six random words, which the dialog suggests, are strong."],
   ["passkey", "With a passkey", "Your fingerprint, face, PIN or security key. Nothing to remember, nothing to type."],
-  ["none", "By itself, on this device", "No question asked. Fine to try things out; whoever uses this browser can use the keys."],
+  ["none", "By itself, on this device", "No question asked. Fine to try things out: whoever uses this browser can use the keys, and if it clears its storage they are gone."],
 ];
 
 /**

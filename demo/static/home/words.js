@@ -75,6 +75,7 @@ const did = {
   "backup.save": () => "A backup file was made.",
   "backup.kept": () => "You said that you have the backup file.",
   "backup.restore": () => "The vault came back from a backup file.",
+  "mirror.restore": ({ details }) => (details?.older ? "The vault came back from an older copy in this app: what happened after it is missing." : "The vault came back from the copy in this app."),
   "keys.create": (entry, name) => `${name} was created.`,
   "keys.rotate": (entry, name) => `${name} was replaced by a new key.`,
   "keys.revoke": (entry, name) => `${name} was revoked.`,
@@ -89,7 +90,7 @@ const wanted = {
   "vault.create": "set up a vault", "audit.show": "show the log",
   "vault.unlock": "open the vault", "vault.lock": "lock the vault", "vault.destroy": "delete the vault", "slots.add": "add a way in", "slots.remove": "remove a way in",
   "slots.change": "change a way in", "slots.manage": "change the ways in", "recovery.enable": "set up a recovery phrase", "recovery.check": "check the recovery phrase",
-  "backup.save": "save a backup", "backup.restore": "restore a backup", "keys.create": "create a key", "keys.rotate": "replace a key", "keys.revoke": "revoke a key",
+  "backup.save": "save a backup", "backup.restore": "restore a backup", "mirror.restore": "bring the vault back", "keys.create": "create a key", "keys.rotate": "replace a key", "keys.revoke": "revoke a key",
   "jwt.sign": "sign a token", "challenge.sign": "sign a message", "key.agree": "agree on a secret", "token.vapid": "sign for push messages",
 };
 
