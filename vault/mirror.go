@@ -49,7 +49,7 @@ const mostRecorded = 4 << 20
 type recorder struct {
 	mu      sync.Mutex
 	changes []change
-	size    int // bytes of the values in changes
+	size    int // of changes, in bytes
 }
 
 // change is a MirrorChange that may still grow.
@@ -85,31 +85,49 @@ func (r *recorder) committed(b store.Batch) {
 }
 
 func (r *recorder) set(c *change, name store.Name, value []byte) {
-	r.size += len(value) - len(c.values[name])
+	before, known := c.values[name]
+	if !known {
+		r.size += nameSize(name)
+	}
+	r.size += len(value) - len(before)
 	c.values[name] = value
 }
 
-// take returns the oldest changes, of about most bytes, and whether there are more.
+// take returns the oldest changes, of about most bytes, and whether there are more. One
+// that is larger is dropped: it cannot be told in parts.
 func (r *recorder) take(most int) (changes []MirrorChange, more bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for size := 0; len(r.changes) > 0 && size < most; {
 		c := r.changes[0]
 		r.changes = r.changes[1:]
+		if n := c.size(); n > most {
+			r.size -= n
+			continue
+		}
 		changed := MirrorChange{From: c.from, To: c.to}
 		for _, name := range slices.SortedFunc(maps.Keys(c.values), compareNames) {
-			value := c.values[name]
-			r.size -= len(value)
-			if size += len(value) + len(name.ID); value == nil {
+			if value := c.values[name]; value == nil {
 				changed.Removed = append(changed.Removed, name)
 			} else {
 				changed.Put = append(changed.Put, store.Record{Name: name, Value: value})
 			}
 		}
+		size, r.size = size+c.size(), r.size-c.size()
 		changes = append(changes, changed)
 	}
 	return changes, len(r.changes) > 0
 }
+
+// size returns how much room a change takes, in bytes of its values and names.
+func (c *change) size() (n int) {
+	for name, value := range c.values {
+		n += nameSize(name) + len(value)
+	}
+	return n
+}
+
+func nameSize(n store.Name) int { return len(n.Kind) + len(n.ID) }
 
 func (r *recorder) forget() {
 	r.mu.Lock()
