@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -300,5 +301,54 @@ func TestDoneIsTold(t *testing.T) {
 		if err := s.Wait(); err != nil {
 			t.Fatalf("an op that has landed: %v", err)
 		}
+	}
+}
+
+// full is a store whose quota is used up: what it keeps back is for what is urgent.
+type full struct {
+	store.Store
+	on atomic.Bool
+}
+
+func (f *full) Commit(ctx context.Context, b store.Batch) error {
+	if f.on.Load() && !b.Urgent {
+		return store.ErrFull
+	}
+	return f.Store.Commit(ctx, b)
+}
+
+// TestUrgent: what is urgent lands where the rest of its batch does not, without it.
+func TestUrgent(t *testing.T) {
+	s := &full{Store: memstore.New()}
+	l := create(t, config(t, s))
+	s.on.Store(true)
+	hold := make(chan struct{})
+	first := l.Start(t.Context(), ledger.Op{Apply: func(*ledger.Tx) error { <-hold; return nil }}) // so that the others wait, and come together
+	time.Sleep(10 * time.Millisecond)
+	ordinary, urgent := put(named("ordinary"), "1"), put(named("urgent"), "1")
+	urgent.Urgent = true
+	var waiting []*ledger.Submission
+	for _, op := range []ledger.Op{ordinary, urgent, ordinary, urgent} {
+		waiting = append(waiting, l.Start(t.Context(), op))
+	}
+	close(hold)
+	if err := first.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range waiting {
+		if err := s.Wait(); (i%2 == 0) != errors.Is(err, store.ErrFull) || i%2 == 1 && err != nil {
+			t.Errorf("op %d: %v", i, err)
+		}
+	}
+	err := l.Read(t.Context(), func(tx *ledger.Tx) error {
+		none, err := tx.Get(named("ordinary"))
+		some, err2 := tx.Get(named("urgent"))
+		if none != nil || string(some) != "1" || tx.Size() != 3 {
+			t.Errorf("%q, %q, a log of %d", none, some, tx.Size())
+		}
+		return errors.Join(err, err2)
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }

@@ -48,6 +48,7 @@ func (tx *Tx) commit(ctx context.Context, handles []store.Handle, wait func() er
 		Put:     append(p.place(sealed), store.Record{Name: commitName, Value: number}),
 		Handles: handles,
 		Delete:  p.deleted,
+		Urgent:  tx.urgent,
 	}
 	if err := wait(); err != nil {
 		return err

@@ -20,6 +20,7 @@ type Tx struct {
 	root   root
 	known  fingerprints // of all committed records, once All has read them
 	renew  *Renewal     // what the vault becomes with this commit, if not nil
+	urgent bool         // all that is in it is (see Op)
 
 	op map[store.Name][]byte // of the op that runs now
 }
