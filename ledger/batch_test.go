@@ -352,3 +352,47 @@ func TestUrgent(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestEvictionBesideDamage: a page of the index that is damaged stops nobody who has
+// nothing to do with it. Records that ride along, and whose place it would say, go on riding.
+func TestEvictionBesideDamage(t *testing.T) {
+	whole := memstore.New()
+	cfg := config(t, whole)
+	l := create(t, cfg)
+	use := func(l *ledger.Ledger, n int) error {
+		return l.Submit(t.Context(), put(store.Name{Kind: counter.Kind, ID: fmt.Sprint("n", n)}, "1"))
+	}
+	for n := range 40 {
+		submit(t, l, put(store.Name{Kind: "key", ID: fmt.Sprint("n", n)}, "1"))
+		if err := use(l, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.Close()
+	pages, err := whole.Scan(t.Context(), vaultID, store.Range{Kind: ledger.KindIndex})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := 0
+	for _, page := range pages {
+		db := whole.Copy()
+		replace(t, db, page.Name, append(page.Value, 0))
+		damaged := cfg
+		damaged.Store = db
+		l, err := ledger.Open(t.Context(), damaged)
+		if err != nil {
+			continue // the anchor lies behind it
+		}
+		tried++
+		for n := range 40 {
+			if err := use(l, n); err != nil {
+				t.Errorf("page %s is damaged, and counter %d cannot be written: %v", page.ID, n, err)
+			}
+		}
+		l.Close()
+		openLedger(t, damaged) // as before
+	}
+	if tried < 3 {
+		t.Errorf("%d pages", tried)
+	}
+}
