@@ -302,7 +302,7 @@ func (c *call) encode(out outcome) []byte {
 // they are being written, when there is nothing else to do.
 func (c *call) commit(out outcome) (answer []byte, err error) {
 	// What the user has confirmed is not held up by what an app has used up.
-	op := ledger.Op{Apply: out.Apply, Reserved: c.row.Fresh, Entry: audit.Entry{
+	op := ledger.Op{Apply: out.Apply, Reserved: c.row.Fresh, Urgent: c.row.Fresh, Entry: audit.Entry{
 		Method: c.row.Method, KID: out.KID, Origin: c.cfg.Origin, Outcome: "ok", Details: out.Details,
 	}}
 	if out.Pending != nil {

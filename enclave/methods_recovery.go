@@ -48,7 +48,7 @@ func (c *call) recoveryDone(method string) (outcome, error) {
 
 // logAs commits the leaf of what the handler has done, or is about to hand out.
 func (c *call) logAs(method string, details map[string]string) error {
-	return c.vault.Ledger.Submit(c.ctx, ledger.Op{Reserved: true, Entry: audit.Entry{
+	return c.vault.Ledger.Submit(c.ctx, ledger.Op{Reserved: true, Urgent: true, Entry: audit.Entry{
 		Method: method, Origin: c.cfg.Origin, Outcome: "ok", Details: details,
 	}})
 }

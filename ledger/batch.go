@@ -100,12 +100,17 @@ func (l *Ledger) commitBatch(ctx context.Context, batch []*Submission) {
 			}
 		}
 		tx.renew = renewalOf(batch, outcome)
+		tx.urgent = len(waiting(batch, outcome, false)) == 0
 		switch err := tx.commit(ctx, nil, func() error { return l.mayWrite(ctx, batch, outcome) }); {
 		case errors.Is(err, errNotReady):
 		case errors.Is(err, store.ErrConflict):
 			if err := l.reload(ctx); err != nil {
 				fail(batch, err)
 				return
+			}
+		case errors.Is(err, store.ErrFull) && !tx.urgent && len(waiting(batch, outcome, true)) > 0:
+			for _, s := range waiting(batch, outcome, false) {
+				s.failed = err // what is urgent goes without it
 			}
 		default:
 			again, err := l.outdated(ctx, err)
@@ -120,6 +125,16 @@ func (l *Ledger) commitBatch(ctx context.Context, batch []*Submission) {
 		}
 	}
 	fail(batch, store.ErrConflict)
+}
+
+// waiting returns those that have not failed, and are urgent or are not.
+func waiting(batch []*Submission, outcome []error, urgent bool) (some []*Submission) {
+	for i, s := range batch {
+		if outcome[i] == nil && s.op.Urgent == urgent {
+			some = append(some, s)
+		}
+	}
+	return some
 }
 
 // outdated reports whether what looks damaged is only of another state than this tab

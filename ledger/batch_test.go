@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -300,5 +301,98 @@ func TestDoneIsTold(t *testing.T) {
 		if err := s.Wait(); err != nil {
 			t.Fatalf("an op that has landed: %v", err)
 		}
+	}
+}
+
+// full is a store whose quota is used up: what it keeps back is for what is urgent.
+type full struct {
+	store.Store
+	on atomic.Bool
+}
+
+func (f *full) Commit(ctx context.Context, b store.Batch) error {
+	if f.on.Load() && !b.Urgent {
+		return store.ErrFull
+	}
+	return f.Store.Commit(ctx, b)
+}
+
+// TestUrgent: what is urgent lands where the rest of its batch does not, without it.
+func TestUrgent(t *testing.T) {
+	s := &full{Store: memstore.New()}
+	l := create(t, config(t, s))
+	s.on.Store(true)
+	hold := make(chan struct{})
+	first := l.Start(t.Context(), ledger.Op{Apply: func(*ledger.Tx) error { <-hold; return nil }}) // so that the others wait, and come together
+	time.Sleep(10 * time.Millisecond)
+	ordinary, urgent := put(named("ordinary"), "1"), put(named("urgent"), "1")
+	urgent.Urgent = true
+	var waiting []*ledger.Submission
+	for _, op := range []ledger.Op{ordinary, urgent, ordinary, urgent} {
+		waiting = append(waiting, l.Start(t.Context(), op))
+	}
+	close(hold)
+	if err := first.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range waiting {
+		if err := s.Wait(); (i%2 == 0) != errors.Is(err, store.ErrFull) || i%2 == 1 && err != nil {
+			t.Errorf("op %d: %v", i, err)
+		}
+	}
+	err := l.Read(t.Context(), func(tx *ledger.Tx) error {
+		none, err := tx.Get(named("ordinary"))
+		some, err2 := tx.Get(named("urgent"))
+		if none != nil || string(some) != "1" || tx.Size() != 3 {
+			t.Errorf("%q, %q, a log of %d", none, some, tx.Size())
+		}
+		return errors.Join(err, err2)
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestEvictionBesideDamage: a page of the index that is damaged stops nobody who has
+// nothing to do with it. Records that ride along, and whose place it would say, go on riding.
+func TestEvictionBesideDamage(t *testing.T) {
+	whole := memstore.New()
+	cfg := config(t, whole)
+	l := create(t, cfg)
+	use := func(l *ledger.Ledger, n int) error {
+		return l.Submit(t.Context(), put(store.Name{Kind: counter.Kind, ID: fmt.Sprint("n", n)}, "1"))
+	}
+	for n := range 40 {
+		submit(t, l, put(store.Name{Kind: "key", ID: fmt.Sprint("n", n)}, "1"))
+		if err := use(l, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.Close()
+	pages, err := whole.Scan(t.Context(), vaultID, store.Range{Kind: ledger.KindIndex})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := 0
+	for _, page := range pages {
+		db := whole.Copy()
+		replace(t, db, page.Name, append(page.Value, 0))
+		damaged := cfg
+		damaged.Store = db
+		l, err := ledger.Open(t.Context(), damaged)
+		if err != nil {
+			continue // the anchor lies behind it
+		}
+		tried++
+		for n := range 40 {
+			if err := use(l, n); err != nil {
+				t.Errorf("page %s is damaged, and counter %d cannot be written: %v", page.ID, n, err)
+			}
+		}
+		l.Close()
+		openLedger(t, damaged) // as before
+	}
+	if tried < 3 {
+		t.Errorf("%d pages", tried)
 	}
 }

@@ -1,7 +1,9 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -48,6 +50,7 @@ func (tx *Tx) commit(ctx context.Context, handles []store.Handle, wait func() er
 		Put:     append(p.place(sealed), store.Record{Name: commitName, Value: number}),
 		Handles: handles,
 		Delete:  p.deleted,
+		Urgent:  tx.urgent,
 	}
 	if err := wait(); err != nil {
 		return err
@@ -133,16 +136,20 @@ func (p *plan) indexed(ctx context.Context, name store.Name) error {
 }
 
 // evict gives records that ride along a place of their own until few enough are
-// left: the oldest first.
+// left: the oldest first. One whose page of the index is damaged stays: using another
+// key must not fail for it.
 func (tx *Tx) evict(ctx context.Context, p *plan) error {
-	for len(p.riders) > maxRiders {
-		at := 0
-		for i := range p.riders {
-			if p.riders[i].age < p.riders[at].age {
-				at = i
-			}
+	order := slices.Clone(p.riders)
+	slices.SortStableFunc(order, func(a, b rider) int { return cmp.Compare(a.age, b.age) })
+	for _, r := range order {
+		if len(p.riders) <= maxRiders {
+			break
 		}
-		r := p.riders[at]
+		_, _, err := p.index.get(ctx, indexKey(r.name))
+		if _, damaged := errors.AsType[*IntegrityError](err); damaged {
+			continue
+		}
+		at, _ := findRider(p.riders, r.name)
 		p.riders = slices.Delete(p.riders, at, at+1)
 		if err := tx.planSealed(ctx, p, r.name, r.plain); err != nil {
 			return err

@@ -231,5 +231,5 @@ func Wipe(ctx context.Context, s store.Store, vault string, anchor store.Record,
 		return err
 	}
 	defer unlock()
-	return s.Commit(ctx, store.Batch{Vault: vault, Expect: anchor, Clear: true, Put: left})
+	return s.Commit(ctx, store.Batch{Vault: vault, Expect: anchor, Clear: true, Put: left, Urgent: true})
 }

@@ -287,6 +287,37 @@ func TestAllowance(t *testing.T) {
 	})
 }
 
+// TestClockSetBack: a clock that was years ahead once leaves the log's times where they
+// are, and the allowance refills all the same.
+func TestClockSetBack(t *testing.T) {
+	now := atomic.Int64{}
+	now.Store(1000)
+	cfg := config(t, memstore.New())
+	cfg.Now = func() time.Time { return time.Unix(now.Load(), 0) }
+	l := create(t, cfg)
+	submitAt := func(at int64) error {
+		now.Store(at)
+		return l.Submit(t.Context(), incremented)
+	}
+	if err := errors.Join(submitAt(1_000_000_000), submitAt(2000)); err != nil {
+		t.Fatal(err)
+	}
+	ledger.SetAllowanceForTest(l, 0)
+	if err := submitAt(2000); !errors.Is(err, ledger.ErrQuota) {
+		t.Errorf("at once: %v", err)
+	}
+	if err := submitAt(2001); err != nil {
+		t.Errorf("a second later: %v", err)
+	}
+	l.Close()
+	l = openLedger(t, cfg)
+	for i := range 2 * ledger.RefillPerSecond {
+		if err := submitAt(2002); errors.Is(err, ledger.ErrQuota) != (i >= 2*ledger.RefillPerSecond-1) {
+			t.Errorf("op %d: %v", i, err)
+		}
+	}
+}
+
 // TestReplaced: another vault in the place of the opened one is not written to.
 func TestReplaced(t *testing.T) {
 	s := memstore.New()

@@ -22,6 +22,9 @@ type Op struct {
 	// Reserved ops are not held up by an allowance that is used up. They must be
 	// rare of themselves: the log grows by them all the same.
 	Reserved bool
+	// Urgent ops may use the space that the store keeps back. Their user has asked for
+	// them, and an app that fills the storage must not keep them from landing.
+	Urgent bool
 	// Renew, if not nil, makes this op's commit the last one of this Ledger: from
 	// then on the vault has another anchor, and its records are sealed by another
 	// Sealer. Apply puts the new anchor, and puts anew every record that only the

@@ -20,6 +20,7 @@ type Tx struct {
 	root   root
 	known  fingerprints // of all committed records, once All has read them
 	renew  *Renewal     // what the vault becomes with this commit, if not nil
+	urgent bool         // all that is in it is (see Op)
 
 	op map[store.Name][]byte // of the op that runs now
 }
@@ -170,10 +171,13 @@ func (tx *Tx) run(op *Op) error {
 
 func (tx *Tx) appendLeaf(e audit.Entry, reserved bool) error {
 	now := tx.Now()
-	if gained := (now - tx.root.refilled) * RefillPerSecond; gained > 0 {
+	// By the clock as it is: one that was ahead for a moment, and was set back, must not
+	// stop the refilling for as long as it was ahead.
+	clock := tx.l.cfg.Now().Unix()
+	if gained := (clock - tx.root.refilled) * RefillPerSecond; gained > 0 {
 		tx.root.allowance = uint32(min(int64(tx.root.allowance)+gained, Burst))
-		tx.root.refilled = now
 	}
+	tx.root.refilled = clock
 	if tx.root.allowance == 0 && !reserved {
 		return ErrQuota
 	}

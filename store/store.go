@@ -71,6 +71,11 @@ type Batch struct {
 	Put     []Record
 	Handles []Handle
 	Delete  []Name
+
+	// Urgent batches may use the space that a store keeps back for them, if it does:
+	// what its user has asked for, such as ending a key, lands although others have
+	// filled the storage. They must be few and small.
+	Urgent bool
 }
 
 // Range selects records of one kind by id, inclusive at both ends. An empty

@@ -98,7 +98,7 @@ func (v *Vault) change(ctx context.Context, c Change, entry audit.Entry) (*Vault
 	}
 	anchor := store.Record{Name: headerName, Value: encoded}
 	err = v.Ledger.Submit(ctx, ledger.Op{
-		Entry: entry, Reserved: true, Renew: &ledger.Renewal{Sealer: ring, Anchor: anchor},
+		Entry: entry, Reserved: true, Urgent: true, Renew: &ledger.Renewal{Sealer: ring, Anchor: anchor},
 		Apply: func(tx *ledger.Tx) error {
 			tx.Put(headerName, encoded)
 			if ring != v.ring {

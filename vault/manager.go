@@ -253,7 +253,7 @@ func (m *Manager) Unlock(ctx context.Context, v *Vault, way *Way, entry audit.En
 		if err != nil {
 			return nil, err
 		}
-		if err := open.Ledger.Submit(ctx, ledger.Op{Reserved: true, Entry: entry}); err != nil {
+		if err := open.Ledger.Submit(ctx, ledger.Op{Reserved: true, Urgent: true, Entry: entry}); err != nil {
 			open.close()
 			return nil, err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/kms-enclave/kms-enclave/api"
@@ -140,4 +141,50 @@ func testCommittedButUnanswered(t *testing.T, p Platform) {
 	if !verdict.Valid || verdict.Size != 4 {
 		t.Errorf("verdict %+v", verdict)
 	}
+}
+
+// full is a store whose quota is used up, but for what it keeps back.
+type full struct {
+	store.Store
+	on *atomic.Bool
+}
+
+func (f full) Commit(ctx context.Context, b store.Batch) error {
+	if f.on.Load() && !b.Urgent {
+		return store.ErrFull
+	}
+	return f.Store.Commit(ctx, b)
+}
+
+// testFull: where an app has filled the storage, its user opens the vault, ends keys,
+// changes the ways in and destroys the vault all the same. The app gets none of the
+// space that is kept back for that, neither do refusals.
+func testFull(t *testing.T, p Platform) {
+	o := willing(t, p)
+	var on atomic.Bool
+	o.Wrap = func(s store.Store) store.Store { return full{s, &on} }
+	c := o.Connect()
+	c.create("passphrase")
+	stays, revoked, replaced := c.CreateKey("signing", ""), c.CreateKey("signing", ""), c.CreateKey("signing", "")
+	on.Store(true)
+	before := c.Status().Counts.Entries
+	for range 3 {
+		c.Refused(api.StorageFull, "jwt.sign", map[string]any{"kid": stays.KID, "audience": "a", "ttlSeconds": 60})
+		c.Refused(api.StorageFull, "keys.create", map[string]any{"purpose": "signing"})
+	}
+	c.Must("vault.lock", nil, nil)
+	c = o.Connect()
+	c.Must("vault.unlock", nil, nil)
+	c.revoke(revoked.KID, "stolen")
+	c.rotate(replaced.KID)
+	c.Must("slots.change", map[string]any{"id": c.slot("passphrase").ID}, nil)
+	if got := c.Status().Counts; got.Entries != before+4 || got.Keys != 4 {
+		t.Errorf("counts %+v, %d entries before", got, before)
+	}
+	c.refusesAll(revoked.KID)
+	on.Store(false)
+	c.signs(get(c, stays.KID))
+	on.Store(true)
+	c.Must("vault.destroy", nil, nil)
+	c.state("absent")
 }

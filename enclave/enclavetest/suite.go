@@ -49,6 +49,7 @@ func Run(t *testing.T, p Platform) {
 		{"EveryRecordGuarded", testEveryRecordGuarded},
 		{"MissingKey", testMissingKey},
 		{"StorageRefuses", testStorageRefuses},
+		{"Full", testFull},
 		{"HandleLost", testHandleLost},
 		{"CommittedButUnanswered", testCommittedButUnanswered},
 		{"WithoutShareNothingOpens", testWithoutShareNothingOpens},

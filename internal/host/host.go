@@ -138,6 +138,7 @@ func openDevice(ctx context.Context) store.Store {
 	defer cancel()
 	db, err := indexeddb.Open(ctx, databaseName)
 	if err == nil {
+		db.KeepReserve(databaseName + "-reserve")
 		return db
 	}
 	if !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrNewer) && !errors.Is(err, store.ErrFull) {

@@ -23,7 +23,18 @@ func (db *DB) Commit(ctx context.Context, b store.Batch) error {
 	if err := b.Check(); err != nil {
 		return err
 	}
-	w, err := db.prepare(&b)
+	if db.reserve != nil {
+		return db.commitWithin(ctx, &b)
+	}
+	return db.commit(ctx, &b)
+}
+
+func (db *DB) commit(ctx context.Context, b *store.Batch) error {
+	return db.anew(func() error { return db.commitOnce(ctx, b) })
+}
+
+func (db *DB) commitOnce(ctx context.Context, b *store.Batch) error {
+	w, err := db.prepare(b)
 	if err != nil {
 		return err
 	}

@@ -47,6 +47,7 @@ type DB struct {
 	refused    error    // why there is no connection any more, for good
 	keys       map[singular]js.Value
 
+	reserve    *reserve // nil: nothing is kept back
 	durability func() store.Durability
 }
 
@@ -168,6 +169,25 @@ func (db *DB) begin(ctx context.Context, objects, mode, options js.Value) (js.Va
 		}
 		db.forget(connection)
 	}
+}
+
+// anew repeats, on another connection and once, what failed because the browser has
+// given the connection up: Firefox does so with every one of a database that is full,
+// and says it to whoever comes next. The transaction has been aborted then.
+func (db *DB) anew(try func() error) error {
+	err := try()
+	if jsbridge.ErrorName(err) == "InvalidStateError" {
+		db.reset()
+		err = try()
+	}
+	return err
+}
+
+// reset closes the connection; the next operation opens another.
+func (db *DB) reset() {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.drop()
 }
 
 // platformError classifies an exception by its name, and keeps the browser's

@@ -383,3 +383,63 @@ func TestLateEvents(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestReserve: what is urgent gets the space that was kept back for it, nothing else
+// does, and nothing else is stored before it is kept back again.
+func TestReserve(t *testing.T) {
+	db := openTest(t)
+	db.KeepReserve(db.name + "-reserve")
+	t.Cleanup(func() { deleteDatabase(t, db.name+"-reserve") })
+	there := func() bool {
+		t.Helper()
+		r, err := Open(t.Context(), db.reserve.name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		held, err := r.Handle(t.Context(), r.name, reserveName)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return held != nil && held.(js.Value).Length() == reserveSize
+	}
+	save(t, db, "1")
+	for deadline := time.Now().Add(10 * time.Second); !there(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing is kept back")
+		}
+	}
+
+	// A quota that is used up, in the words of a method that has always had one.
+	put := idb().put
+	defer func() { idb().put = put }()
+	crypto := js.Global().Get("crypto")
+	full := crypto.Get("getRandomValues").Call("bind", crypto, js.Global().Get("Uint8Array").New(1<<17))
+	write := func(before, after string, urgent bool) error {
+		return db.Commit(t.Context(), store.Batch{Vault: vault, Expect: store.Record{Name: root, Value: []byte(before)}, Put: []store.Record{{Name: root, Value: []byte(after)}}, Urgent: urgent})
+	}
+	idb().put = full
+	if err := write("1", "2", false); !errors.Is(err, store.ErrFull) || !there() {
+		t.Errorf("what is not urgent: %v", err)
+	}
+	go func() {
+		for !db.reserve.missing {
+			time.Sleep(time.Millisecond)
+		}
+		idb().put = put
+	}()
+	if err := write("1", "2", true); err != nil || there() {
+		t.Errorf("what is urgent: %v", err)
+	}
+	want(t, db, "2")
+	idb().put = full
+	if err := write("2", "3", false); !errors.Is(err, store.ErrFull) {
+		t.Errorf("what is not urgent, in its space: %v", err)
+	}
+	want(t, db, "2")
+	idb().put = put
+	save(t, db, "3")
+	if !there() {
+		t.Error("with room again it is not kept back")
+	}
+}

@@ -152,7 +152,15 @@ func records(kind string, ids []string, at func(int) js.Value) []store.Record {
 // read issues requests in one transaction and returns their results. Requests
 // succeed in the order in which they were made, so the last one's success ends
 // the waiting.
-func (db *DB) read(ctx context.Context, objects js.Value, issue func(objects js.Value) ([]js.Value, error)) ([]js.Value, error) {
+func (db *DB) read(ctx context.Context, objects js.Value, issue func(objects js.Value) ([]js.Value, error)) (results []js.Value, err error) {
+	err = db.anew(func() (err error) {
+		results, err = db.readOnce(ctx, objects, issue)
+		return err
+	})
+	return results, err
+}
+
+func (db *DB) readOnce(ctx context.Context, objects js.Value, issue func(objects js.Value) ([]js.Value, error)) ([]js.Value, error) {
 	tx, err := db.begin(ctx, objects, readOnly, relaxed)
 	if err != nil {
 		return nil, err
