@@ -1,0 +1,129 @@
+// The long tests: browsers that are killed a hundred times and more, and an hour of load.
+//
+//   node e2e/soak.mjs [kills | load] [options]       both without a word; --help lists the options
+//
+// It only reads options and prints: what is done, and what is held against it, is in lib/kills.mjs
+// and lib/load.mjs. The test command runs a short form of both (suites/kill, suites/soak).
+
+import { rmSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { chosenEngines } from "./lib/engines.mjs";
+import { Bench, Site, verifyAudit } from "./lib/harness.mjs";
+import { Kills } from "./lib/kills.mjs";
+import { newSeed } from "./lib/random.mjs";
+
+const usage = `usage: node e2e/soak.mjs [kills | load] [options]
+
+kills: four tabs of a browser work on one vault, and SIGKILL ends the browser at random
+instants. What was acknowledged outside the browser is compared after each restart.
+In Chromium and Firefox; WebKitGTK keeps nothing of a frame that could be compared.
+
+  --kills N     kills of each engine, at least (100)
+  --acks N      acknowledged operations of each engine, at least (10000)
+
+load: mixed calls from four tabs in Chromium, at a rate that the log's allowance bears,
+then a hostile app that floods while another one works.
+
+  --minutes N   of load (60)
+
+  --seed N      repeats the choices of an earlier run; the kernel's and the browser's it cannot
+  --help        this text
+
+Environment: KMS_ENGINES narrows the engines; KMS_ENCLAVE is a built command to use.
+Exit code: 0 if nothing was wrong, 1 if something was, 2 for a wrong option, 130 after Ctrl-C.`;
+
+const clock = (ms) => `${Math.floor(ms / 60_000)}:${String(Math.floor(ms / 1000) % 60).padStart(2, "0")}`;
+
+/** The command's options, or what is wrong with them. */
+function options(args) {
+  const { values, positionals } = parseArgs({
+    args, allowPositionals: true,
+    options: { kills: { type: "string" }, acks: { type: "string" }, minutes: { type: "string" }, seed: { type: "string" }, help: { type: "boolean" } },
+  });
+  const number = (name, otherwise) => {
+    const value = Number(values[name] ?? otherwise);
+    if (!Number.isFinite(value) || value < 0 || values[name] === "") throw new Error(`--${name}: a number wanted, got ${values[name]}`);
+    return value;
+  };
+  const parts = positionals.length > 0 ? positionals : ["kills", "load"];
+  for (const part of parts) if (!["kills", "load"].includes(part)) throw new Error(`kills or load wanted, got ${part}`);
+  return { help: values.help, parts, kills: number("kills", 100), acks: number("acks", 10_000), minutes: number("minutes", 60), seed: number("seed", newSeed()) };
+}
+
+/** What is printed at the end, however it comes. */
+const summary = [];
+const profiles = new Set();
+
+/** Kills one engine until there were enough; returns what was wrong. */
+async function runKills(engine, { kills, acks, seed }) {
+  const site = await Site.start();
+  const run = new Kills(new Bench(engine, site), { seed });
+  const began = Date.now();
+  const row = { part: "kills", engine };
+  summary.push(row);
+  const settle = () => Object.assign(row, {
+    "kills": run.kills, "acknowledged": run.acknowledged, "done, not heard of": run.oracle.unheard, "refused": run.oracle.refused.size,
+    "log": run.oracle.replay.size, "keys": run.oracle.replay.keys.size, "set-ups cut": run.newcomers.begun, "processes": run.processes, "wrong": run.wrong.length, "took": clock(Date.now() - began),
+  });
+  try {
+    await run.start();
+    profiles.add(run.bench.profile.path);
+    while (run.kills < kills || run.acknowledged < acks) {
+      const { round, acknowledged, ms } = await run.round();
+      settle();
+      console.log(`${clock(Date.now() - began)} ${engine} kill ${round}: ${acknowledged} acknowledged in ${(ms / 1000).toFixed(1)} s, ${run.acknowledged} in all, log of ${run.oracle.replay.size}, wrong ${run.wrong.length}`);
+      if (run.wrong.length > 0) break; // the profile is as it is; more kills would only bury it
+    }
+    const file = await run.finish();
+    settle();
+    console.log(`${engine}: acknowledged ${JSON.stringify(run.oracle.byMethod)}`);
+    console.log(await verifyAudit(file, run.heads).catch((error) => (run.wrong.push(error.message), "")));
+  } catch (error) {
+    run.wrong.push(error.stack);
+  } finally {
+    settle();
+    await run.stop().catch((error) => console.error(`${engine}: ${error.message}`));
+    profiles.delete(run.bench.profile?.path);
+    await site.stop();
+  }
+  return run.wrong;
+}
+
+function print() {
+  for (const row of summary) {
+    console.log("");
+    for (const [name, value] of Object.entries(row)) console.log(`${name.padEnd(24)} ${value}`);
+  }
+}
+
+async function main(args) {
+  let chosen;
+  try {
+    chosen = options(args);
+  } catch (error) {
+    console.error(`soak: error: ${error.message}\nsoak: hint: --help lists the options`);
+    return 2;
+  }
+  if (chosen.help) {
+    console.log(usage);
+    return 0;
+  }
+  // However this process ends, the browsers end first (lib/process.mjs), and then their profiles go.
+  process.on("exit", (code) => {
+    for (const path of profiles) rmSync(path, { recursive: true, force: true });
+    if (code > 128) print();
+  });
+  console.log(`seed ${chosen.seed}`);
+  const wrong = [];
+  const engines = chosenEngines();
+  if (chosen.parts.includes("kills")) {
+    for (const engine of engines.filter((each) => each !== "webkit")) wrong.push(...(await runKills(engine, chosen)));
+    if (engines.includes("webkit")) console.log("webkit: not killed. WebKitGTK keeps a third-party frame's storage in memory only: nothing could be compared");
+  }
+  print();
+  for (const what of wrong) console.log(`WRONG: ${what}`);
+  console.log(wrong.length === 0 ? "nothing was wrong" : `${wrong.length} things were wrong`);
+  return wrong.length === 0 ? 0 : 1;
+}
+
+process.exitCode = await main(process.argv.slice(2));
