@@ -1,6 +1,6 @@
 // The long tests: browsers that are killed a hundred times and more, and an hour of load.
 //
-//   node e2e/soak.mjs [kills | load] [options]       both without a word; --help lists the options
+//   node e2e/soak.mjs [control | kills | load]… [options]       all three without a word; --help lists the options
 //
 // It only reads options and prints: what is done, and what is held against it, is in lib/kills.mjs
 // and lib/load.mjs. The test command runs a short form of both (suites/kill, suites/soak).
@@ -8,11 +8,20 @@
 import { rmSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { chosenEngines } from "./lib/engines.mjs";
+import { FAULTS } from "./lib/faulty.mjs";
 import { Bench, Site, verifyAudit } from "./lib/harness.mjs";
 import { Kills } from "./lib/kills.mjs";
+import { Load } from "./lib/load.mjs";
 import { newSeed } from "./lib/random.mjs";
+import { changedTree } from "./lib/tree.mjs";
 
-const usage = `usage: node e2e/soak.mjs [kills | load] [options]
+/** Kills within which a fault must be noticed. */
+const CONTROL = 15;
+
+const usage = `usage: node e2e/soak.mjs [control | kills | load]... [options]
+
+control: enclaves with one fault each (lib/faulty.mjs) are killed in Chromium until the fault
+is noticed. One that is not noticed within ${CONTROL} kills is an error.
 
 kills: four tabs of a browser work on one vault, and SIGKILL ends the browser at random
 instants. What was acknowledged outside the browser is compared after each restart.
@@ -45,8 +54,8 @@ function options(args) {
     if (!Number.isFinite(value) || value < 0 || values[name] === "") throw new Error(`--${name}: a number wanted, got ${values[name]}`);
     return value;
   };
-  const parts = positionals.length > 0 ? positionals : ["kills", "load"];
-  for (const part of parts) if (!["kills", "load"].includes(part)) throw new Error(`kills or load wanted, got ${part}`);
+  const parts = positionals.length > 0 ? positionals : ["control", "kills", "load"];
+  for (const part of parts) if (!["control", "kills", "load"].includes(part)) throw new Error(`control, kills or load wanted, got ${part}`);
   return { help: values.help, parts, kills: number("kills", 100), acks: number("acks", 10_000), minutes: number("minutes", 60), seed: number("seed", newSeed()) };
 }
 
@@ -89,6 +98,59 @@ async function runKills(engine, { kills, acks, seed }) {
   return run.wrong;
 }
 
+/** Kills an enclave that has a fault until it is noticed; returns what was wrong: nothing, if it was. */
+async function runControl({ name, changes }, seed) {
+  const tree = await changedTree(changes);
+  const site = await Site.start({ source: tree.path });
+  const run = new Kills(new Bench("chromium", site), { seed, longestMs: 1500 });
+  const row = { part: "control", fault: name };
+  summary.push(row);
+  try {
+    await run.start();
+    profiles.add(run.bench.profile.path);
+    while (run.wrong.length === 0 && run.kills < CONTROL) await run.round();
+  } catch (error) {
+    run.wrong.push(error.message);
+  } finally {
+    await run.stop().catch((error) => console.error(error.message));
+    profiles.delete(run.bench.profile?.path);
+    await site.stop();
+    await tree.remove();
+  }
+  Object.assign(row, { kills: run.kills, noticed: run.wrong[0] ?? "NO" });
+  console.log(`control: an enclave that ${name}: after ${run.kills} kills: ${row.noticed}`);
+  return run.wrong.length > 0 ? [] : [`an enclave that ${name} was not noticed`];
+}
+
+const mib = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+
+/** Load, and then a flood; returns what was wrong. */
+async function runLoad({ minutes }) {
+  const began = Date.now();
+  const load = await Load.start();
+  profiles.add(load.bench.profile.path);
+  const row = { part: "load", engine: "chromium" };
+  summary.push(row);
+  const most = (rest, what) => Math.max(...rest.workers.map((worker) => worker[what]));
+  const figures = (rest) => `goroutines ${most(rest, "goroutines")}, callbacks ${most(rest, "callbacks")}, references ${most(rest, "references")}, Go heap ${mib(most(rest, "heap"))}, ` +
+    `wasm ${mib(most(rest, "memory"))}, script ${mib(most(rest, "script"))}, browser ${mib(rest.resident)}`;
+  try {
+    await load.run(60 * minutes, Math.max(2, Math.min(20, Math.ceil(minutes))), (rest, { calls, wrong }) => {
+      console.log(`${clock(Date.now() - began)} load: ${calls} calls; at rest, the most of any worker: ${figures(rest)}; wrong ${wrong.length}`);
+    });
+    Object.assign(row, { calls: load.calls, "log": load.entries, "at first": figures(load.rests[0]), "at last": figures(load.rests.at(-1)), "jwt.sign, first quarter": `${load.quarters[0].toFixed(1)} ms`, "jwt.sign, last quarter": `${load.quarters[1].toFixed(1)} ms` });
+    await load.runFlood();
+    Object.assign(row, { "beside a flood": `${load.flood.flooded.toFixed(1)} ms, without ${load.flood.quiet.toFixed(1)} ms; ${load.flood.posted} messages, ${load.flood.answered} answered` });
+  } catch (error) {
+    load.wrong.push(error.stack);
+  } finally {
+    Object.assign(row, { wrong: load.wrong.length, took: clock(Date.now() - began) });
+    await load.stop().catch((error) => console.error(error.message));
+    profiles.clear();
+  }
+  return load.wrong;
+}
+
 function print() {
   for (const row of summary) {
     console.log("");
@@ -116,10 +178,14 @@ async function main(args) {
   console.log(`seed ${chosen.seed}`);
   const wrong = [];
   const engines = chosenEngines();
+  if (chosen.parts.includes("control") && engines.includes("chromium")) {
+    for (const fault of FAULTS) wrong.push(...(await runControl(fault, chosen.seed)));
+  }
   if (chosen.parts.includes("kills")) {
     for (const engine of engines.filter((each) => each !== "webkit")) wrong.push(...(await runKills(engine, chosen)));
     if (engines.includes("webkit")) console.log("webkit: not killed. WebKitGTK keeps a third-party frame's storage in memory only: nothing could be compared");
   }
+  if (chosen.parts.includes("load") && engines.includes("chromium")) wrong.push(...(await runLoad(chosen)));
   print();
   for (const what of wrong) console.log(`WRONG: ${what}`);
   console.log(wrong.length === 0 ? "nothing was wrong" : `${wrong.length} things were wrong`);

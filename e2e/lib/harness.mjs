@@ -171,11 +171,12 @@ export async function forward(upstream, url, request) {
 export class Site {
   #hosts = [];
 
-  static async start() {
+  /** source is the checkout whose release is served. */
+  static async start({ source } = {}) {
     const site = new Site();
     site.app = await App.start();
     site.other = await App.start();
-    site.release = await serveEnclave([site.app.origin, site.other.origin]);
+    site.release = await serveEnclave([site.app.origin, site.other.origin], { source });
     site.host = await site.newHost();
     return site;
   }

@@ -7,10 +7,10 @@
 // not a power cut. It must never spare a process of the browser, and never end one of another's.
 
 import { createPublicKey, verify as verifySignature } from "node:crypto";
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { endpointOf, Oracle, purposeFor } from "./oracle.mjs";
-import { eventually } from "./process.mjs";
+import { eventually, family } from "./process.mjs";
 import { Random } from "./random.mjs";
 import { serve } from "./server.mjs";
 import { ask, begin, exported, prepare, settle, show, showNewcomer } from "./tabwork.mjs";
@@ -29,23 +29,6 @@ const BEGINNING = [
   ...["EdDSA", "EdDSA", "ES256", "ES256"].map((alg) => ({ purpose: "signing", alg })),
   { purpose: "vapid" }, { purpose: "vapid" }, { purpose: "agreement" }, { purpose: "agreement" },
 ];
-
-/** Process ids of a process and of all that it started, as long as their parents live. */
-function family(pid) {
-  const children = new Map();
-  for (const name of readdirSync("/proc").filter((each) => /^\d+$/.test(each))) {
-    try {
-      const stat = readFileSync(`/proc/${name}/stat`, "utf8");
-      const parent = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
-      children.set(parent, [...(children.get(parent) ?? []), Number(name)]);
-    } catch {
-      // It has ended meanwhile.
-    }
-  }
-  const all = [pid];
-  for (const each of all) all.push(...(children.get(each) ?? []));
-  return all;
-}
 
 function alive(pid) {
   try {
@@ -136,7 +119,7 @@ export class Kills {
   async #compare(page, note = "") {
     const seen = await page.evaluate(show, this.oracle.replay.size, this.#since);
     const say = (what) => this.wrong.push(`after kill ${this.kills}${note}: ${what}`);
-    if (seen.state !== "unlocked") say(`the vault is ${seen.state} (${seen.reason})`);
+    if (seen.state !== "unlocked") throw new Error(`after kill ${this.kills}${note}: the vault is ${seen.state} (${seen.reason}), of ${this.acknowledged} acknowledged operations`);
     if (!seen.consistency.consistent) say(`the log is not the one from before: ${seen.consistency.reason}`);
     for (const { name, data } of seen.alerts) say(`${name}: ${JSON.stringify(data)}`);
     this.#since = seen.consistency.since;
@@ -247,21 +230,35 @@ export class Kills {
     await tabs.at(-1).evaluate(settle, accounts);
     this.#newest = accounts;
     const problem = { before: true };
-    const user = this.#user(page, targets).catch((error) => problem.before && (problem.error = error));
+    // It is not waited for: what it waits for is gone with the browser.
+    this.#user(page, targets).catch((error) => problem.before && (problem.error = error));
 
     await eventually("the round's first acknowledgement", () => this.acknowledged > before, { timeoutMs: FIRST_MS, everyMs: 2 });
     await sleep(this.random.between(0, this.longestMs));
     problem.before = false;
+    const phases = {};
+    let last = began;
+    const phase = (name) => {
+      phases[name] = Date.now() - last;
+      last = Date.now();
+    };
+    phase("work");
     await this.#kill();
-    await user;
     if (problem.error) this.wrong.push(`before kill ${this.kills}: the user was stopped: ${problem.error.message}`);
 
+    this.beforeRelaunch?.();
+    phase("kill");
     await this.bench.relaunch();
+    phase("start");
     const again = await this.#tab();
+    phase("tab");
     const left = await this.#compare(again);
+    phase("compare");
     await this.#useAll(again, left, round);
+    phase("use");
     await this.#compareNewcomers(again);
-    return { round, acknowledged: this.acknowledged - before, ms: Date.now() - began };
+    phase("newcomers");
+    return { round, acknowledged: this.acknowledged - before, ms: Date.now() - began, phases };
   }
 
   async #kill() {

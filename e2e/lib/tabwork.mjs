@@ -78,6 +78,8 @@ export function settle(accounts) {
 
 /** What a vault shows of itself: all keys, and the log's entries from one on. */
 export async function show(from, since) {
+  const { state, reason } = await kms.vault.status();
+  if (state !== "unlocked") return { state, reason };
   const verdict = await kms.audit.verify();
   const entries = [], keys = [];
   for (let next = from; next !== undefined && next < verdict.size; ) {
@@ -91,7 +93,7 @@ export async function show(from, since) {
     if (!(after = page.next)) break;
   }
   const consistency = await kms.audit.consistent(since ? { since } : {});
-  const { state, reason, counts } = await kms.vault.status();
+  const { counts } = await kms.vault.status();
   return { verdict, entries, keys, counts, consistency, state, reason, alerts: window.events.filter(({ name }) => name === "alert" || name === "closed") };
 }
 
