@@ -5,10 +5,13 @@
 // It only reads options and prints: what is done, and what is held against it, is in lib/kills.mjs
 // and lib/load.mjs. The test command runs a short form of both (suites/kill, suites/soak).
 
-import { rmSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { chosenEngines } from "./lib/engines.mjs";
-import { FAULTS } from "./lib/faulty.mjs";
+import { FAULTS, LEAKS } from "./lib/faulty.mjs";
 import { Bench, Site, verifyAudit } from "./lib/harness.mjs";
 import { Kills } from "./lib/kills.mjs";
 import { Load } from "./lib/load.mjs";
@@ -20,8 +23,8 @@ const CONTROL = 15;
 
 const usage = `usage: node e2e/soak.mjs [control | kills | load]... [options]
 
-control: enclaves with one fault each (lib/faulty.mjs) are killed in Chromium until the fault
-is noticed. One that is not noticed within ${CONTROL} kills is an error.
+control: enclaves with one fault each (lib/faulty.mjs) are killed in Chromium, or loaded, until
+the fault is noticed. One that is not noticed within ${CONTROL} kills, or half a minute, is an error.
 
 kills: four tabs of a browser work on one vault, and SIGKILL ends the browser at random
 instants. What was acknowledged outside the browser is compared after each restart.
@@ -61,7 +64,6 @@ function options(args) {
 
 /** What is printed at the end, however it comes. */
 const summary = [];
-const profiles = new Set();
 
 /** Kills one engine until there were enough; returns what was wrong. */
 async function runKills(engine, { kills, acks, seed }) {
@@ -76,7 +78,6 @@ async function runKills(engine, { kills, acks, seed }) {
   });
   try {
     await run.start();
-    profiles.add(run.bench.profile.path);
     while (run.kills < kills || run.acknowledged < acks) {
       const { round, acknowledged, ms } = await run.round();
       settle();
@@ -91,11 +92,22 @@ async function runKills(engine, { kills, acks, seed }) {
     run.wrong.push(error.stack);
   } finally {
     settle();
+    if (run.wrong.length > 0) keep(run);
     await run.stop().catch((error) => console.error(`${engine}: ${error.message}`));
-    profiles.delete(run.bench.profile?.path);
     await site.stop();
   }
   return run.wrong;
+}
+
+/** Keeps the profile of a run that found something. */
+function keep({ bench, kills }) {
+  const to = fileURLToPath(new URL(`artifacts/kill-${kills}-${bench.engine}`, import.meta.url));
+  try {
+    cpSync(bench.profile.path, to, { recursive: true, verbatimSymlinks: true, filter: (path) => !/Singleton|Cache/.test(path) });
+    console.log(`the profile is kept in ${to}`);
+  } catch (error) {
+    console.error(`the profile is not kept: ${error.message}`);
+  }
 }
 
 /** Kills an enclave that has a fault until it is noticed; returns what was wrong: nothing, if it was. */
@@ -107,13 +119,11 @@ async function runControl({ name, changes }, seed) {
   summary.push(row);
   try {
     await run.start();
-    profiles.add(run.bench.profile.path);
     while (run.wrong.length === 0 && run.kills < CONTROL) await run.round();
   } catch (error) {
     run.wrong.push(error.message);
   } finally {
     await run.stop().catch((error) => console.error(error.message));
-    profiles.delete(run.bench.profile?.path);
     await site.stop();
     await tree.remove();
   }
@@ -122,13 +132,29 @@ async function runControl({ name, changes }, seed) {
   return run.wrong.length > 0 ? [] : [`an enclave that ${name} was not noticed`];
 }
 
+/** Loads an enclave that leaks, for half a minute; returns what was wrong: nothing, if that was noticed. */
+async function runLeak({ name, changes }) {
+  const load = await Load.start(changes);
+  const row = { part: "control", fault: name };
+  summary.push(row);
+  try {
+    await load.run(30, 1);
+  } catch (error) {
+    console.error(`control: ${error.message}`); // it has not been noticed by that
+  } finally {
+    await load.stop().catch((error) => console.error(error.message));
+  }
+  row.noticed = load.wrong[0] ?? "NO";
+  console.log(`control: an enclave that ${name}: ${row.noticed}`);
+  return load.wrong.length > 0 ? [] : [`an enclave that ${name} was not noticed`];
+}
+
 const mib = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
 /** Load, and then a flood; returns what was wrong. */
 async function runLoad({ minutes }) {
   const began = Date.now();
   const load = await Load.start();
-  profiles.add(load.bench.profile.path);
   const row = { part: "load", engine: "chromium" };
   summary.push(row);
   const most = (rest, what) => Math.max(...rest.workers.map((worker) => worker[what]));
@@ -146,7 +172,6 @@ async function runLoad({ minutes }) {
   } finally {
     Object.assign(row, { wrong: load.wrong.length, took: clock(Date.now() - began) });
     await load.stop().catch((error) => console.error(error.message));
-    profiles.clear();
   }
   return load.wrong;
 }
@@ -170,16 +195,19 @@ async function main(args) {
     console.log(usage);
     return 0;
   }
-  // However this process ends, the browsers end first (lib/process.mjs), and then their profiles go.
+  // Everything temporary lies in one place. However this process ends, the browsers end first
+  // (lib/process.mjs), and then it goes.
+  process.env.TMPDIR = mkdtempSync(join(tmpdir(), "kms-soak-"));
   process.on("exit", (code) => {
-    for (const path of profiles) rmSync(path, { recursive: true, force: true });
     if (code > 128) print();
+    rmSync(process.env.TMPDIR, { recursive: true, force: true, maxRetries: 5 });
   });
   console.log(`seed ${chosen.seed}`);
   const wrong = [];
   const engines = chosenEngines();
   if (chosen.parts.includes("control") && engines.includes("chromium")) {
     for (const fault of FAULTS) wrong.push(...(await runControl(fault, chosen.seed)));
+    for (const leak of LEAKS) wrong.push(...(await runLeak(leak)));
   }
   if (chosen.parts.includes("kills")) {
     for (const engine of engines.filter((each) => each !== "webkit")) wrong.push(...(await runKills(engine, chosen)));

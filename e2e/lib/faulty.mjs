@@ -1,9 +1,10 @@
-// Enclaves with one fault each, of the kind that only a kill or a comparison with what was acknowledged
-// brings to light. The kill suite must notice every one of them: a suite that notices nothing proves
-// nothing. Each is a change of the checkout's text; see tree.mjs.
+// Enclaves with one fault each, of the kind that only kills, a comparison with what was acknowledged, or
+// long load bring to light. The long tests must notice every one of them: a test that notices nothing
+// proves nothing. Each is a change of the checkout's text; see tree.mjs.
 
 const swap = (old, now) => (text) => text.replace(old, () => now);
 
+/** Faults that kills must bring to light. */
 export const FAULTS = [
   {
     name: "answers before it has committed",
@@ -48,5 +49,21 @@ func (db *DB) commitOnce(ctx context.Context, b store.Batch) error {
 `)
         .replace('\t"syscall/js"\n', '\t"syscall/js"\n\t"time"\n'),
     },
+  },
+];
+
+/** Faults that load must bring to light. */
+export const LEAKS = [
+  {
+    name: "keeps the callbacks of every lock",
+    changes: { "store/indexeddb/lock.go": swap("release := func() { granted.Release(); refused.Release() }", "release := func() {}") },
+  },
+  {
+    name: "leaves a goroutine behind with every lock",
+    changes: { "ledger/lock.go": swap("\treturn h\n", "\tgo func() { <-make(chan struct{}) }()\n\treturn h\n") },
+  },
+  {
+    name: "keeps every leaf in memory",
+    changes: { "ledger/tx.go": (text) => text.replace("\ttx.leaves = append(tx.leaves, leaf)\n", "\ttx.leaves = append(tx.leaves, leaf)\n\tkept = append(kept, append(make([]byte, 0, 1<<10), leaf...))\n") + "\nvar kept [][]byte\n" },
   },
 ];

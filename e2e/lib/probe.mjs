@@ -42,8 +42,11 @@ func Release(f js.Func) { Live--; f.Release() }
 `),
 };
 
-/** The changed checkout: { path, remove }. */
-export const probedTree = () => changedTree(changes);
+/** The changed checkout: { path, remove }. More changes, if there are any, are made first. */
+export const probedTree = (more = {}) => {
+  const both = (name) => (text) => (changes[name] ?? ((same) => same))((more[name] ?? ((same) => same))(text));
+  return changedTree(Object.fromEntries([...new Set([...Object.keys(changes), ...Object.keys(more)])].map((name) => [name, both(name)])));
+};
 
 /** DevTools sessions with all targets of a type, as they are now. */
 async function sessions(browser, type) {
