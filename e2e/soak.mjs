@@ -73,8 +73,8 @@ async function runKills(engine, { kills, acks, seed }) {
   const row = { part: "kills", engine };
   summary.push(row);
   const settle = () => Object.assign(row, {
-    "kills": run.kills, "acknowledged": run.acknowledged, "done, not heard of": run.oracle.unheard, "refused": run.oracle.refused.size,
-    "log": run.oracle.replay.size, "keys": run.oracle.replay.keys.size, "set-ups cut": run.newcomers.begun, "processes": run.processes, "wrong": run.wrong.length, "took": clock(Date.now() - began),
+    "kills": run.kills, "acknowledged": run.acknowledged, "done, not heard of": run.unheard, "refused": run.refused,
+    "log": run.oracle.replay.size, "keys": run.oracle.replay.keys.size, "set-ups cut": run.newcomers.begun, "processes": run.processes, ...(engine === "chromium" && { "deleted by Chromium": run.deleted.length > 0 ? `after kills ${run.deleted.join(", ")}; see lib/leveldb.mjs` : "never" }), "wrong": run.wrong.length, "took": clock(Date.now() - began),
   });
   try {
     await run.start();
@@ -82,11 +82,12 @@ async function runKills(engine, { kills, acks, seed }) {
       const { round, acknowledged, ms } = await run.round();
       settle();
       console.log(`${clock(Date.now() - began)} ${engine} kill ${round}: ${acknowledged} acknowledged in ${(ms / 1000).toFixed(1)} s, ${run.acknowledged} in all, log of ${run.oracle.replay.size}, wrong ${run.wrong.length}`);
+      if (run.deleted.at(-1) === run.kills) console.log(`${engine}: Chromium deleted its database, as it does after it was stopped in the middle of a record; the vault said that it is lost. On with a new one`);
       if (run.wrong.length > 0) break; // the profile is as it is; more kills would only bury it
     }
     const file = await run.finish();
     settle();
-    console.log(`${engine}: acknowledged ${JSON.stringify(run.oracle.byMethod)}`);
+    console.log(`${engine}: acknowledged ${JSON.stringify(run.byMethod)}`);
     console.log(await verifyAudit(file, run.heads).catch((error) => (run.wrong.push(error.message), "")));
   } catch (error) {
     run.wrong.push(error.stack);

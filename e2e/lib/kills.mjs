@@ -9,6 +9,7 @@
 import { createPublicKey, verify as verifySignature } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { lookAtLogs } from "./leveldb.mjs";
 import { endpointOf, Oracle, purposeFor } from "./oracle.mjs";
 import { eventually, family } from "./process.mjs";
 import { Random } from "./random.mjs";
@@ -39,6 +40,8 @@ function alive(pid) {
   }
 }
 
+class Deleted extends Error {}
+
 /**
  * The rounds of one engine on one profile. bench is a Bench that is not started yet; the instant of a
  * kill is drawn from the longestMs milliseconds after the round's first acknowledgement.
@@ -49,22 +52,42 @@ export class Kills {
   kills = 0;
   wrong = []; // sentences
   processes = 0; // that were killed
+  deleted = []; // kills after which Chromium deleted its database, having been stopped in the middle of a record before
   newcomers = { begun: 0, made: 0, halfway: 0 };
 
   #since; // of audit.consistent
   #heard = new Map(); // of vaults that are set up: what was reported last
   #newest = []; // accounts of the round before
-  #lastAck = 0;
   #jwks = new Map();
   #unverified = [];
+  #incomplete = new Set(); // logs of Chromium's that will be taken for corrupt; see leveldb.mjs
+  #before = { acknowledged: 0, unheard: 0, refused: 0, byMethod: {} }; // in vaults whose database Chromium deleted
 
   constructor(bench, { seed, tabs = 4, longestMs = 3500 } = {}) {
     Object.assign(this, { bench, tabs, longestMs });
     this.random = new Random(seed);
   }
 
+  /** Acknowledged operations, in all vaults. */
   get acknowledged() {
-    return this.oracle.acknowledged.size;
+    return this.#before.acknowledged + this.oracle.acknowledged.size;
+  }
+
+  /** Operations that were done without anybody having been told: the kill came between commit and answer. */
+  get unheard() {
+    return this.#before.unheard + this.oracle.unheard;
+  }
+
+  /** Operations that were said not to have been done. */
+  get refused() {
+    return this.#before.refused + this.oracle.refused.size;
+  }
+
+  /** Acknowledged operations by method. */
+  get byMethod() {
+    const sums = { ...this.#before.byMethod };
+    for (const [method, n] of Object.entries(this.oracle.byMethod)) sums[method] = (sums[method] ?? 0) + n;
+    return sums;
   }
 
   /** Starts oracle and browser, and sets the vault up. */
@@ -77,13 +100,18 @@ export class Kills {
     });
     this.url = `${this.server.ip}/acknowledged`;
     this.bench.site.app.use(this.bench.site.release, this.server.ip);
+    await this.#begin();
+  }
+
+  /** A vault on a new profile. */
+  async #begin() {
     await this.bench.start();
     const page = await this.#tab();
     await page.evaluate(() => kms.vault.create({ persistence: "device", lock: "none" }));
     const calls = BEGINNING.map((params, i) => ({ tag: `key${i}`, method: "keys.create", params: { ...params, label: `key${i}` } }));
     this.oracle.plan(calls);
     await page.evaluate(begin, calls, 1);
-    await eventually("the first keys", () => this.acknowledged === calls.length, { timeoutMs: 60_000 });
+    await eventually("the first keys", () => this.oracle.acknowledged.size === calls.length, { timeoutMs: 60_000 });
     await this.#compare(page);
   }
 
@@ -97,7 +125,6 @@ export class Kills {
     for (const report of own.filter(({ code }) => code === undefined)) {
       if (report.jwk) this.#jwks.set(report.successor ?? report.kid, report.jwk);
       if (report.token) this.#unverified.push({ tag: report.tag, token: report.token });
-      this.#lastAck = Date.now();
     }
     for (const { tag, code, message } of others) {
       const [, what, account] = /^(began|set up|has key|failed) (.*)$/.exec(tag) ?? [];
@@ -119,6 +146,7 @@ export class Kills {
   async #compare(page, note = "") {
     const seen = await page.evaluate(show, this.oracle.replay.size, this.#since);
     const say = (what) => this.wrong.push(`after kill ${this.kills}${note}: ${what}`);
+    if (seen.state === "lost" && this.#doomed) throw new Deleted();
     if (seen.state !== "unlocked") throw new Error(`after kill ${this.kills}${note}: the vault is ${seen.state} (${seen.reason}), of ${this.acknowledged} acknowledged operations`);
     if (!seen.consistency.consistent) say(`the log is not the one from before: ${seen.consistency.reason}`);
     for (const { name, data } of seen.alerts) say(`${name}: ${JSON.stringify(data)}`);
@@ -236,29 +264,45 @@ export class Kills {
     await eventually("the round's first acknowledgement", () => this.acknowledged > before, { timeoutMs: FIRST_MS, everyMs: 2 });
     await sleep(this.random.between(0, this.longestMs));
     problem.before = false;
-    const phases = {};
-    let last = began;
-    const phase = (name) => {
-      phases[name] = Date.now() - last;
-      last = Date.now();
-    };
-    phase("work");
     await this.#kill();
     if (problem.error) this.wrong.push(`before kill ${this.kills}: the user was stopped: ${problem.error.message}`);
 
-    this.beforeRelaunch?.();
-    phase("kill");
+    this.#lookForIncomplete();
     await this.bench.relaunch();
-    phase("start");
-    const again = await this.#tab();
-    phase("tab");
-    const left = await this.#compare(again);
-    phase("compare");
-    await this.#useAll(again, left, round);
-    phase("use");
-    await this.#compareNewcomers(again);
-    phase("newcomers");
-    return { round, acknowledged: this.acknowledged - before, ms: Date.now() - began, phases };
+    try {
+      const again = await this.#tab();
+      await this.#useAll(again, await this.#compare(again), round);
+      await this.#compareNewcomers(again);
+    } catch (error) {
+      if (!(error instanceof Deleted)) throw error;
+      await this.#beginAnew();
+    }
+    return { round, acknowledged: this.acknowledged - before, ms: Date.now() - began };
+  }
+
+  /** Whether Chromium will find a log corrupt at this start: one that was incomplete after a kill before, and written on. */
+  #doomed = false;
+
+  #lookForIncomplete() {
+    if (this.bench.engine !== "chromium") return;
+    const { present, incomplete } = lookAtLogs(this.bench.profile.path);
+    this.#incomplete = new Set([...this.#incomplete].filter((name) => present.has(name)));
+    this.#doomed = this.#incomplete.size > 0;
+    for (const name of incomplete) this.#incomplete.add(name);
+  }
+
+  /** The vault said that it was lost, as it has to. Nothing of it can be compared any more. */
+  async #beginAnew() {
+    this.deleted.push(this.kills);
+    await this.bench.stop();
+    this.#before = { acknowledged: this.acknowledged, unheard: this.unheard, refused: this.refused, byMethod: this.byMethod };
+    this.oracle = new Oracle();
+    this.heads = [];
+    this.#since = undefined;
+    this.#unverified = [];
+    this.#incomplete.clear();
+    this.#doomed = false;
+    await this.#begin();
   }
 
   async #kill() {
