@@ -82,7 +82,7 @@ func createMany(t *testing.T, c *enclavetest.Client, n int) {
 	}
 }
 
-func sign(c *enclavetest.Client, kid string) {
+func signJWT(c *enclavetest.Client, kid string) {
 	c.Must("jwt.sign", map[string]any{"kid": kid, "audience": "a", "ttlSeconds": 60}, nil)
 }
 
@@ -99,7 +99,7 @@ func TestManyKeys(t *testing.T) {
 		c.Close()
 		c = o.Connect()
 		c.Must("vault.unlock", nil, nil) // while it is locked the keys are counted by their names, so that reads them
-		return s.during(func() { sign(c, kid) })[id]
+		return s.during(func() { signJWT(c, kid) })[id]
 	}
 	few := reopened()
 	createMany(t, c, api.MaxKeys-1)
@@ -156,7 +156,7 @@ func TestManyKeys(t *testing.T) {
 		c.Must("mirror.offer", offer, nil)
 	}
 	c.Must("mirror.restore", nil, nil)
-	sign(c, kid)
+	signJWT(c, kid)
 	if n := c.Status().Counts.Keys; n != api.MaxKeys {
 		t.Errorf("%d keys came back", n)
 	}
@@ -179,7 +179,7 @@ func TestManyVaults(t *testing.T) {
 		read := s.during(func() {
 			clients[at].Close()
 			clients[at] = o.ConnectAs(enclavetest.App, fmt.Sprint("account ", at))
-			sign(clients[at], kids[at])
+			signJWT(clients[at], kids[at])
 			clients[at].Refused(api.NotFound, "keys.get", map[string]any{"kid": kids[(at+1)%vaults]})
 		})
 		if len(read) != 1 || read[id] == 0 || read[id] > 40 {
@@ -188,6 +188,6 @@ func TestManyVaults(t *testing.T) {
 	}
 	clients[1].Must("vault.destroy", nil, nil)
 	for _, at := range []int{0, 2, vaults - 1} {
-		sign(clients[at], kids[at])
+		signJWT(clients[at], kids[at])
 	}
 }
