@@ -2,12 +2,14 @@ package enclavetest
 
 import "testing"
 
+type test struct {
+	name string
+	run  func(*testing.T, Platform)
+}
+
 // Run runs the suite on a platform: all of it where that is memory.
 func Run(t *testing.T, p Platform) {
-	for _, test := range []struct {
-		name string
-		run  func(*testing.T, Platform)
-	}{
+	tests := []test{
 		{"EveryMethod", testEveryMethod},
 		{"EveryRow", testEveryRow},
 		{"NoVault", testNoVault},
@@ -91,13 +93,15 @@ func Run(t *testing.T, p Platform) {
 		{"Assertions", testAssertions},
 		{"Registrations", testRegistrations},
 		{"SeveralPasskeys", testSeveralPasskeys},
-	} {
+	}
+	if p.Memory {
+		tests = append(tests, []test{
+			{"EveryRecordGuarded", testEveryRecordGuarded},
+			{"MirrorForged", testMirrorForged},
+			{"MirrorOffers", testMirrorOffers},
+		}...)
+	}
+	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { test.run(t, p) })
 	}
-	if !p.Memory {
-		return
-	}
-	t.Run("EveryRecordGuarded", func(t *testing.T) { testEveryRecordGuarded(t, p) })
-	t.Run("MirrorForged", func(t *testing.T) { testMirrorForged(t, p) })
-	t.Run("MirrorOffers", func(t *testing.T) { testMirrorOffers(t, p) })
 }
