@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"iter"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -20,27 +21,58 @@ var reference = regexp.MustCompile("`([A-Za-z0-9_./-]+)#([^`]+)`")
 
 // TestThreatModelNamesTests: every promise names tests, and they exist.
 func TestThreatModelNamesTests(t *testing.T) {
-	text, err := os.ReadFile("docs/threat-model.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	promises := 0
-	for line := range strings.Lines(string(text)) {
-		found := reference.FindAllStringSubmatch(line, -1)
+	for line := range lines(t, "docs/threat-model.md") {
 		if strings.HasPrefix(line, "| ") && strings.Count(line, " | ") == 2 && !strings.Contains(line, "---") && !strings.HasSuffix(line, "tests |\n") {
 			promises++
-			if len(found) == 0 {
+			if !reference.MatchString(line) {
 				t.Errorf("names no test: %s", line)
 			}
 		}
-		for _, r := range found {
-			if names := testNames(t, r[1]); !slices.ContainsFunc(names, func(name string) bool { return name == r[2] || isScript(r[1]) && strings.Contains(name, r[2]) }) {
-				t.Errorf("%s has no test %q, it has %q", r[1], r[2], names)
-			}
-		}
+		checkReferences(t, line)
 	}
 	if promises < 50 {
 		t.Errorf("%d promises found; the page is not read as it should be", promises)
+	}
+}
+
+// TestFaultsNameTests: so does every fault of storage.
+func TestFaultsNameTests(t *testing.T) {
+	faults, within := 0, false
+	for line := range lines(t, "docs/storage.md") {
+		switch {
+		case line == "| fault | told | tests |\n":
+			within = true
+		case line == "\n":
+			within = false
+		case within && !strings.Contains(line, "---"):
+			if faults++; !reference.MatchString(line) {
+				t.Errorf("names no test: %s", line)
+			}
+		}
+		checkReferences(t, line)
+	}
+	if faults < 12 {
+		t.Errorf("%d faults found; the page is not read as it should be", faults)
+	}
+}
+
+func lines(t *testing.T, file string) iter.Seq[string] {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Lines(string(text))
+}
+
+// checkReferences checks that the tests which a line names are there.
+func checkReferences(t *testing.T, line string) {
+	t.Helper()
+	for _, r := range reference.FindAllStringSubmatch(line, -1) {
+		if names := testNames(t, r[1]); !slices.ContainsFunc(names, func(name string) bool { return name == r[2] || isScript(r[1]) && strings.Contains(name, r[2]) }) {
+			t.Errorf("%s has no test %q, it has %q", r[1], r[2], names)
+		}
 	}
 }
 
