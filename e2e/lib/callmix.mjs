@@ -2,7 +2,22 @@
 // each may use nothing but its arguments, the page's globals, and what mix put on window.load.
 
 /** Prepares a page that has connected: window.load begins and ends calls, and has their latencies. */
-export function mix({ kids, perSecond, lanes, peer }) {
+export async function mix({ kids, perSecond, lanes, peer }) {
+  // The yardstick: one record of the app's own, with the durability that the enclave asks for. What makes
+  // the machine slow makes both slow.
+  const own = await new Promise((resolve, reject) => {
+    const request = indexedDB.open("yardstick", 1);
+    request.onupgradeneeded = () => request.result.createObjectStore("records");
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+  const yardstick = () => new Promise((resolve, reject) => {
+    const transaction = own.transaction("records", "readwrite", { durability: "strict" });
+    transaction.objectStore("records").put(new Uint8Array(500), tab);
+    transaction.oncomplete = resolve;
+    transaction.onabort = () => reject(transaction.error);
+  });
+  const tab = Math.random();
   const pick = (list) => list[Math.floor(Math.random() * list.length)];
   const b64 = "AAAA";
   const written = [ // a leaf of the log each
@@ -46,10 +61,14 @@ export function mix({ kids, perSecond, lanes, peer }) {
       await sleep(Math.max(0, at - performance.now()));
       at = Math.max(at + (1000 * lanes) / perSecond, performance.now() - 1000);
       try {
-        const began = performance.now();
         const call = pick(written);
+        const began = performance.now();
         await call();
-        if (call === written[0]) load.latencies.push(performance.now() - began);
+        if (call === written[0]) {
+          const between = performance.now();
+          await yardstick();
+          load.latencies.push({ sign: between - began, yardstick: performance.now() - between });
+        }
         await pick(read)();
         load.calls += 2;
       } catch (error) {

@@ -52,18 +52,21 @@ func (db *DB) commitOnce(ctx context.Context, b store.Batch) error {
   },
 ];
 
-/** Faults that load must bring to light. */
+/** Faults that load must bring to light, in words like these. */
 export const LEAKS = [
   {
     name: "keeps the callbacks of every lock",
     changes: { "store/indexeddb/lock.go": swap("release := func() { granted.Release(); refused.Release() }", "release := func() {}") },
+    wanted: /^callbacks/,
   },
   {
     name: "leaves a goroutine behind with every lock",
     changes: { "ledger/lock.go": swap("\treturn h\n", "\tgo func() { <-make(chan struct{}) }()\n\treturn h\n") },
+    wanted: /^goroutines/,
   },
   {
     name: "keeps every leaf in memory",
-    changes: { "ledger/tx.go": (text) => text.replace("\ttx.leaves = append(tx.leaves, leaf)\n", "\ttx.leaves = append(tx.leaves, leaf)\n\tkept = append(kept, append(make([]byte, 0, 1<<10), leaf...))\n") + "\nvar kept [][]byte\n" },
+    changes: { "ledger/tx.go": (text) => text.replace("\ttx.leaves = append(tx.leaves, leaf)\n", "\ttx.leaves = append(tx.leaves, leaf)\n\tkept = append(kept, append(make([]byte, 0, 16<<10), leaf...))\n") + "\nvar kept [][]byte\n" },
+    wanted: /^Go heap/,
   },
 ];

@@ -207,18 +207,21 @@ export class Kills {
 
   /** The user, who replaces and revokes keys one after the other until the browser is gone. */
   async #user(page, keys) {
+    for (const { kid } of keys) await this.#ends(page, kid);
+  }
+
+  /** The user replaces a key, or revokes it, in the enclave's dialog. */
+  async #ends(page, kid) {
+    const call = this.random.below(3) === 0
+      ? { tag: `revoke.${kid}`, method: "keys.revoke", kid, params: { kid, reason: `revoke.${kid}` } }
+      : { tag: `rotate ${kid}`, method: "keys.rotate", kid, params: { kid } };
+    this.oracle.plan([call]);
     const frame = await page.frame(new URL(this.bench.site.release.url).origin);
-    for (const [i, { kid }] of keys.entries()) {
-      const call = i % 3 === 2
-        ? { tag: `revoke.${kid}`, method: "keys.revoke", kid, params: { kid, reason: `revoke.${kid}` } }
-        : { tag: `rotate ${kid}`, method: "keys.rotate", kid, params: { kid } };
-      this.oracle.plan([call]);
-      await page.evaluate(ask, call);
-      await frame.waitFor("[role=alertdialog] #confirm");
-      if (await frame.evaluate(() => document.querySelector("#word") !== null)) await frame.type("#word", "DELETE");
-      await frame.click("#confirm:enabled");
-      await eventually("the answer", () => page.evaluate(() => work.asked), { timeoutMs: 30_000 });
-    }
+    await page.evaluate(ask, call);
+    await frame.waitFor("[role=alertdialog] #confirm");
+    if (await frame.evaluate(() => document.querySelector("#word") !== null)) await frame.type("#word", "DELETE");
+    await frame.click("#confirm:enabled");
+    await eventually("the answer", () => page.evaluate(() => work.asked), { timeoutMs: 30_000 });
   }
 
   /** Looks at the vaults that were being set up when the browser was killed. */
@@ -245,21 +248,23 @@ export class Kills {
     const tabs = [page];
     while (tabs.length < this.tabs) tabs.push(await this.#tab());
     await page.bringToFront();
-    const before = this.acknowledged;
     const began = Date.now();
     const accounts = Array.from({ length: 3 }, (_, i) => `new-${round}-${i}`);
     const targets = [];
-    while (targets.length < Math.min(8, keys.length - 6)) {
+    while (targets.length < Math.min(6, keys.length - 6)) {
       const key = this.random.of(keys);
       if (!targets.includes(key)) targets.push(key);
     }
+    // The first before the rush, so that every round has one; the others in it.
+    if (targets.length > 0) await this.#ends(page, targets[0].kid);
+    const before = this.acknowledged;
     const usable = (this.random.next() < 0.5 ? keys : keys.filter((key) => !targets.includes(key)));
     await Promise.all(tabs.map((tab, i) => tab.evaluate(begin, this.#plan(usable, round, i), AT_ONCE)));
     await tabs.at(-1).evaluate(settle, accounts);
     this.#newest = accounts;
     const problem = { before: true };
     // It is not waited for: what it waits for is gone with the browser.
-    this.#user(page, targets).catch((error) => problem.before && (problem.error = error));
+    this.#user(page, targets.slice(1)).catch((error) => problem.before && (problem.error = error));
 
     await eventually("the round's first acknowledgement", () => this.acknowledged > before, { timeoutMs: FIRST_MS, everyMs: 2 });
     await sleep(this.random.between(0, this.longestMs));
