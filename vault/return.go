@@ -37,7 +37,7 @@ type offer struct {
 }
 
 // unrelated is a record that no vault has: the precondition of a batch that has none.
-var unrelated = store.Record{Name: store.Name{Kind: "none", ID: "-"}}
+var unrelated = store.Record{Kind: "none", ID: "-"}
 
 func (m *Manager) scratch() string { return fmt.Sprintf("%s mirror %d", m.cfg.ID, m.offer.number) }
 
@@ -91,7 +91,7 @@ func (m *Manager) OpenReturn(ctx context.Context) (*Return, error) {
 	}
 	m.offer.open = false
 	r := &Return{Vault: &Vault{
-		opening: opening{cfg: m.cfg.Config, store: m.cfg.Session, id: m.scratch(), share: m.cfg.Share},
+		cfg: m.cfg.Config, store: m.cfg.Session, id: m.scratch(), share: m.cfg.Share,
 		ring:    &keyring{engine: m.cfg.Engine, byKind: map[string]keyengine.AEADKey{}},
 		signers: map[string]*Signer{},
 	}}
