@@ -48,7 +48,7 @@ const faces = {
         ? "A backup file and your recovery phrase bring the keys back. Without them the keys are gone for good: tell whoever relies on them. This is not the same as never having had a vault, so nothing new is set up here by itself."
         : "A backup cannot be restored beside it. Clear what is left first; then this page offers to restore."),
       gone ? form(session, "restore", [["restore-go", "Restore from a backup", copy ? "" : "primary", (choice) => restore(session, choice)]]) : null,
-      h("p", { class: "actions" }, button("clear", "Clear what is left…", async () => {
+      h("p", { class: "actions" }, button("clear", copy ? "Delete it, and the copy…" : "Clear what is left…", async () => {
         await session.ask((kms) => kms.vault.destroy());
         return "What was left is gone. You can set up a new vault, or restore any backup.";
       }, { look: "danger" })),
