@@ -14,7 +14,7 @@ endif
 MODULES := vectors transcripts
 FUZZTIME ?= 20s
 
-.PHONY: enclave demo test test-go test-sdk test-browsers tools-for-tests bench profile lint generate fuzz
+.PHONY: enclave demo test test-go test-sdk test-browsers tools-for-tests bench profile soak lint generate fuzz
 
 # bin/enclave, the command. It runs wherever Go is set up to use no other toolchain, too.
 enclave:
@@ -48,6 +48,10 @@ bench: tools-for-tests
 profile: tools-for-tests
 	node bench/profile.mjs pipelined
 	node bench/profile.mjs sequential
+
+# Hours: SOAK="kills --kills 20" and the like make it shorter; node e2e/soak.mjs --help has the options.
+soak: tools-for-tests
+	node e2e/soak.mjs $(SOAK)
 
 lint:
 	test -z "$$(go fix -diff ./... | tee /dev/stderr)"

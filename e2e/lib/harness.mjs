@@ -5,7 +5,7 @@
 //   localhost:E   the enclave, as `enclave serve` serves it
 //   localhost:H   optionally the enclave's host as an attacker would run it (Host)
 
-import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -13,7 +13,7 @@ import { after, afterEach, before, beforeEach, describe } from "node:test";
 import { launch, temporaryProfile } from "./browser.mjs";
 import { chosenEngines } from "./engines.mjs";
 import { go, root } from "./gotool.mjs";
-import { start, waitForLine } from "./process.mjs";
+import { run, start, waitForLine } from "./process.mjs";
 import { contentTypes, serve } from "./server.mjs";
 
 const pages = fileURLToPath(new URL("../pages/", import.meta.url));
@@ -118,6 +118,23 @@ export async function serveEnclave(origins, { source = root, origin, port = 0 } 
 }
 
 /**
+ * Has the real command verify an exported log, and compare it with these heads, SIZE:ROOT each;
+ * rejects with what it says unless all is well.
+ */
+export async function verifyAudit(text, heads) {
+  const binary = await command();
+  const directory = await mkdtemp(join(tmpdir(), "kms-e2e-audit-"));
+  try {
+    const path = join(directory, "log.kmsaudit");
+    await writeFile(path, text);
+    return await run(binary.path, ["audit", "verify", ...heads.flatMap((head) => ["--head", head]), path]);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+    await binary.remove();
+  }
+}
+
+/**
  * The enclave's host as its operator could run it: everything comes from the real command,
  * unless intercept(url, request) answers first. intercept may also change what came: it is
  * called with the upstream's answer as its third argument, which it returns changed or not.
@@ -154,11 +171,12 @@ export async function forward(upstream, url, request) {
 export class Site {
   #hosts = [];
 
-  static async start() {
+  /** source is the checkout whose release is served. */
+  static async start({ source } = {}) {
     const site = new Site();
     site.app = await App.start();
     site.other = await App.start();
-    site.release = await serveEnclave([site.app.origin, site.other.origin]);
+    site.release = await serveEnclave([site.app.origin, site.other.origin], { source });
     site.host = await site.newHost();
     return site;
   }
@@ -230,6 +248,12 @@ export class Bench {
   async restart(options) {
     this.pages = [];
     this.browser = await this.browser.restart(options);
+  }
+
+  /** Starts the browser on its profile once more, after it was killed. */
+  async relaunch() {
+    this.pages = [];
+    this.browser = await launch(this.engine, { profileDir: this.profile.path });
   }
 
   async closePages() {

@@ -6,6 +6,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -26,6 +27,23 @@ export function signalGroup(pid, signal) {
 export function adopt(pid) {
   groups.add(pid);
   return () => groups.delete(pid);
+}
+
+/** Process ids of a process and of all that it started, as long as their parents live. */
+export function family(pid) {
+  const children = new Map();
+  for (const name of readdirSync("/proc").filter((each) => /^\d+$/.test(each))) {
+    try {
+      const stat = readFileSync(`/proc/${name}/stat`, "utf8");
+      const parent = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
+      children.set(parent, [...(children.get(parent) ?? []), Number(name)]);
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  const all = [pid];
+  for (const each of all) all.push(...(children.get(each) ?? []));
+  return all;
 }
 
 process.on("exit", () => {
