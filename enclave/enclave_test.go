@@ -18,7 +18,7 @@ func TestBehaviour(t *testing.T) {
 	var mu sync.Mutex
 	databases := map[string]store.Store{}
 	enclavetest.Run(t, enclavetest.Platform{
-		Engine: native.New(rand.Reader),
+		Engine: native.New(rand.Reader), Memory: true,
 		Open: func(t *testing.T, name string) store.Store {
 			mu.Lock()
 			defer mu.Unlock()

@@ -80,7 +80,7 @@ func auditConsistent(c *call, p *api.ConsistentParams) (out outcome, err error) 
 		result.Reason = api.TakenBack
 		return outcome{Result: result}, nil
 	}
-	for leaf, err := range c.leaves(then.Size(), now.Size()) {
+	for leaf, err := range c.vault.Ledger.Leaves(c.ctx, then.Size(), now.Size()) {
 		if err != nil {
 			return out, err
 		}
@@ -131,7 +131,7 @@ func auditVerify(c *call, _ *api.None) (outcome, error) {
 		return outcome{}, err
 	}
 	verdict := api.AuditVerdict{Size: size, Root: root[:]}
-	err = audit.Verify(c.leaves(0, size), size, root)
+	err = audit.Verify(c.vault.Ledger.Leaves(c.ctx, 0, size), size, root)
 	if bad, ok := errors.AsType[*audit.EntryError](err); ok {
 		at := int64(bad.Seq)
 		verdict.FirstBad, verdict.Reason = &at, bad.Error()
@@ -147,25 +147,6 @@ func auditVerify(c *call, _ *api.None) (outcome, error) {
 	}
 	verdict.Valid = err == nil
 	return outcome{Result: verdict}, err
-}
-
-// leaves yields the canonical entries from … size-1, or an error.
-func (c *call) leaves(from, size uint64) func(yield func([]byte, error) bool) {
-	return func(yield func([]byte, error) bool) {
-		for from < size {
-			page, err := c.page(from, size)
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			for _, leaf := range page {
-				if !yield(leaf, nil) {
-					return
-				}
-			}
-			from += uint64(len(page))
-		}
-	}
 }
 
 func (c *call) page(from, size uint64) (leaves [][]byte, err error) {

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"iter"
 
 	"github.com/kms-enclave/kms-enclave/audit"
 	"github.com/kms-enclave/kms-enclave/store"
@@ -110,6 +111,33 @@ func (l *Ledger) Read(ctx context.Context, read func(tx *Tx) error) error {
 	s := &Submission{l: l, ctx: ctx, op: &Op{Apply: read}, readOnly: true, done: make(chan struct{})}
 	l.enqueue(s)
 	return s.Wait()
+}
+
+// leavesAtOnce is how many leaves Leaves reads in one go.
+const leavesAtOnce = 500
+
+// Leaves yields the log's leaves from … size-1 as canonical entries, page by page so
+// that others get their turn, or an error.
+func (l *Ledger) Leaves(ctx context.Context, from, size uint64) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for from < size {
+			var page [][]byte
+			err := l.Read(ctx, func(tx *Tx) (err error) {
+				page, err = tx.Log(from, int(min(leavesAtOnce, size-from)))
+				return err
+			})
+			if err != nil {
+				yield(nil, err) // page may be about to be written
+				return
+			}
+			for _, leaf := range page {
+				if !yield(leaf, nil) {
+					return
+				}
+			}
+			from += uint64(len(page))
+		}
+	}
 }
 
 // enqueue waits for room; if there is none before a context ends, Wait says so.

@@ -132,8 +132,8 @@ eachEngine("faults", (bench, engine) => {
     const kept = engine === "webkit";
     for (const trips of [1, 2]) {
       await page.goto(`${app.origin}/elsewhere.html`);
-      await page.evaluate(() => void setTimeout(() => history.back(), 50));
-      if (engine === "webkit") await new Promise((resolve) => setTimeout(resolve, 1500)); // its driver never answers what it is asked in between
+      await page.evaluate(() => void setTimeout(() => history.back(), 500));
+      if (engine === "webkit") await new Promise((resolve) => setTimeout(resolve, 2500)); // its driver never answers what it is asked in between
       await eventually("the page again", () => page.evaluate(() => typeof startKms === "function"));
       assert.deepEqual(await page.evaluate(() => window.persisted ?? null), kept ? Array(trips).fill(true) : null);
       if (!kept) await page.evaluate(() => startKms({ account: "left" }));

@@ -151,8 +151,8 @@ eachEngine("secrets", (bench, engine) => {
     assert.equal(await state(page), "unlocked");
     await page.evaluate(() => (window.before = true));
     await page.goto(`${bench.site.app.origin}/elsewhere.html`);
-    await page.evaluate(() => void setTimeout(() => history.back(), 50));
-    if (engine === "webkit") await new Promise((resolve) => setTimeout(resolve, 1500)); // its driver never answers what it is asked in between
+    await page.evaluate(() => void setTimeout(() => history.back(), 500));
+    if (engine === "webkit") await new Promise((resolve) => setTimeout(resolve, 2500)); // its driver never answers what it is asked in between
     await eventually("the page again", () => page.evaluate(() => typeof startKms === "function"));
     const kept = await page.evaluate(() => window.before === true);
     assert.equal(kept, engine === "webkit");

@@ -29,6 +29,9 @@ type Platform struct {
 	Open func(t *testing.T, name string) store.Store
 	// ShortEdDSA: this platform refuses long messages with EdDSA, and must.
 	ShortEdDSA bool
+	// Memory: this platform is the standard library and memory, on which the tests run that
+	// are about our own logic alone and do one thing a hundred times.
+	Memory bool
 }
 
 // App is the origin that tests connect from.

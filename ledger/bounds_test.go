@@ -1,0 +1,160 @@
+//go:build !js
+
+package ledger_test
+
+import (
+	"context"
+	"flag"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kms-enclave/kms-enclave/audit"
+	"github.com/kms-enclave/kms-enclave/ledger"
+	"github.com/kms-enclave/kms-enclave/store"
+	"github.com/kms-enclave/kms-enclave/store/memstore"
+)
+
+// How large the log of TestLogBounds grows.
+var entries = flag.Uint64("entries", 1_000_000, "entries of the log in TestLogBounds")
+
+// traffic counts what goes to the store and comes from it.
+type traffic struct {
+	store.Store
+	mu            sync.Mutex
+	reads, writes int // records
+	bytes         int // of both
+}
+
+func (s *traffic) Get(ctx context.Context, vault string, names ...store.Name) ([][]byte, error) {
+	values, err := s.Store.Get(ctx, vault, names...)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, v := range values {
+		s.reads, s.bytes = s.reads+1, s.bytes+len(v)
+	}
+	return values, err
+}
+
+func (s *traffic) Scan(ctx context.Context, vault string, r store.Range) ([]store.Record, error) {
+	records, err := s.Store.Scan(ctx, vault, r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range records {
+		s.reads, s.bytes = s.reads+1, s.bytes+len(r.Value)
+	}
+	return records, err
+}
+
+func (s *traffic) Commit(ctx context.Context, b store.Batch) error {
+	s.mu.Lock()
+	for _, r := range b.Put {
+		s.writes, s.bytes = s.writes+1, s.bytes+len(r.Value)
+	}
+	s.mu.Unlock()
+	return s.Store.Commit(ctx, b)
+}
+
+// of returns what an operation moved.
+func (s *traffic) of(do func()) (reads, writes, bytes int) {
+	s.reads, s.writes, s.bytes = 0, 0, 0
+	do()
+	return s.reads, s.writes, s.bytes
+}
+
+// TestLogBounds: appending, opening, and reading a page of the log move the same however long it is, and
+// the memory of a ledger does not grow with it.
+func TestLogBounds(t *testing.T) {
+	s := &traffic{Store: memstore.New()}
+	cfg := config(t, s)
+	l := create(t, cfg)
+	op := incremented
+	op.Reserved = true // a log so long takes years otherwise
+	append32 := func() {
+		for range 32 { // so many that the tail has moved to log records
+			submit(t, l, op)
+		}
+	}
+	open := func() { openLedger(t, cfg).Close() }
+	page := func(from uint64) func() {
+		return func() {
+			err := l.Read(t.Context(), func(tx *ledger.Tx) error {
+				leaves, err := tx.Log(from, 100)
+				if err == nil && len(leaves) != 100 {
+					t.Errorf("%d leaves from %d", len(leaves), from)
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	grow(t, l, op, 1000)
+	type sample struct{ reads, writes, bytes int }
+	measure := func() (all [3]sample) {
+		for i, do := range []func(){append32, open, page(500)} {
+			all[i].reads, all[i].writes, all[i].bytes = s.of(do)
+		}
+		return all
+	}
+	small, smallHeap := measure(), heap()
+	start := time.Now()
+	grow(t, l, op, *entries)
+	t.Logf("%d entries in %v", *entries, time.Since(start).Round(time.Millisecond))
+	large, largeHeap := measure(), heap()
+	stored := 0
+	for name, a := range map[string][2]sample{"32 appends": {small[0], large[0]}, "open": {small[1], large[1]}, "a page of the log": {small[2], large[2]}} {
+		t.Logf("%s: %+v with 1,000 entries, %+v with %d", name, a[0], a[1], *entries)
+		// The frontier has a hash for each bit of the size, and the index a level more.
+		if a[1].reads > a[0].reads+4 || a[1].writes > a[0].writes+6 || a[1].bytes > a[0].bytes*3/2+32*1000 {
+			t.Errorf("%s: %+v with 1,000 entries, %+v with %d", name, a[0], a[1], *entries)
+		}
+		stored += a[1].reads
+	}
+	if stored == 0 {
+		t.Error("nothing was counted")
+	}
+	// memstore holds all of the log; what is beyond it is the ledger's.
+	if per := (largeHeap - smallHeap) / int64(*entries); per > 400 {
+		t.Errorf("%d bytes of memory for each entry, and the store itself takes about 200", per)
+	}
+	var size uint64
+	var root [32]byte
+	if err := l.Read(t.Context(), func(tx *ledger.Tx) error { size, root = tx.Size(), tx.Head(); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	start = time.Now()
+	if err := audit.Verify(l.Leaves(t.Context(), 0, size), size, root); err != nil || size < *entries {
+		t.Errorf("a log of %d entries: %v", size, err)
+	}
+	t.Logf("verified in %v", time.Since(start).Round(time.Millisecond))
+}
+
+// grow appends until the log has that many entries.
+func grow(t *testing.T, l *ledger.Ledger, op ledger.Op, entries uint64) {
+	t.Helper()
+	_, size := value(t, l)
+	var waiting []*ledger.Submission
+	for ; size < entries; size++ {
+		waiting = append(waiting, l.Start(t.Context(), op))
+		if len(waiting) < 2048 && size+1 < entries {
+			continue
+		}
+		for _, s := range waiting {
+			if err := s.Wait(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		waiting = waiting[:0]
+	}
+}
+
+// heap returns how many bytes are in use.
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
