@@ -110,7 +110,7 @@ func (l *Ledger) commitBatch(ctx context.Context, batch []*Submission) {
 			}
 		case errors.Is(err, store.ErrFull) && !tx.urgent && len(waiting(batch, outcome, true)) > 0:
 			for _, s := range waiting(batch, outcome, false) {
-				s.failed = err // what is urgent goes without it
+				s.failed = err // what is urgent goes without it, and what only reads sees nothing of it
 			}
 		default:
 			again, err := l.outdated(ctx, err)
@@ -127,10 +127,10 @@ func (l *Ledger) commitBatch(ctx context.Context, batch []*Submission) {
 	fail(batch, store.ErrConflict)
 }
 
-// waiting returns those that have not failed, and are urgent or are not.
-func waiting(batch []*Submission, outcome []error, urgent bool) (some []*Submission) {
+// waiting returns those that have not failed and write nothing unless it is urgent, or all others.
+func waiting(batch []*Submission, outcome []error, spared bool) (some []*Submission) {
 	for i, s := range batch {
-		if outcome[i] == nil && s.op.Urgent == urgent {
+		if outcome[i] == nil && (s.op.Urgent || s.readOnly) == spared {
 			some = append(some, s)
 		}
 	}

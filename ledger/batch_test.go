@@ -353,6 +353,38 @@ func TestUrgent(t *testing.T) {
 	}
 }
 
+// TestReadOnFullStore: what only reads is answered, without what did not find room beside it.
+func TestReadOnFullStore(t *testing.T) {
+	s := &full{Store: memstore.New()}
+	l := create(t, config(t, s))
+	s.on.Store(true)
+	hold := make(chan struct{})
+	first := l.Start(t.Context(), ledger.Op{Apply: func(*ledger.Tx) error { <-hold; return nil }}) // so that the others come together
+	time.Sleep(10 * time.Millisecond)
+	ordinary := l.Start(t.Context(), put(named("ordinary"), "1"))
+	read := make(chan error)
+	go func() {
+		read <- l.Read(t.Context(), func(tx *ledger.Tx) error {
+			value, err := tx.Get(named("ordinary"))
+			if tx.Size() == 1 && value != nil {
+				err = errors.Join(err, errors.New("it sees what is not in the log"))
+			}
+			return err
+		})
+	}()
+	time.Sleep(10 * time.Millisecond)
+	close(hold)
+	if err := first.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if err := ordinary.Wait(); !errors.Is(err, store.ErrFull) {
+		t.Errorf("the write: %v", err)
+	}
+	if err := <-read; err != nil {
+		t.Errorf("the read: %v", err)
+	}
+}
+
 // TestEvictionBesideDamage: a page of the index that is damaged stops nobody who has
 // nothing to do with it. Records that ride along, and whose place it would say, go on riding.
 func TestEvictionBesideDamage(t *testing.T) {
