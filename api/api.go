@@ -243,7 +243,7 @@ type MirrorOfferParams struct {
 }
 
 // MirrorRestoreParams are the parameters of mirror.restore: what the app knows of the vault
-// that is lost. It can make the enclave ask more, never less.
+// that is lost. Where it says less, the user is told so, and asked for a word.
 type MirrorRestoreParams struct {
 	Seen  Lineage `json:"seen,omitzero"`                   // the newest that was seen; a mirror of another vault is refused, an older one is said in words
 	Since Bytes   `json:"since,omitzero" check:"max=2048"` // of the last audit.consistent

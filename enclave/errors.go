@@ -57,6 +57,7 @@ var words = []struct {
 	{vault.ErrNoMirror, api.NotFound, "the vault has no mirror: it ends with its tab, or nothing that a person has would open one"},
 	{vault.ErrNothingOffered, api.NotFound, "no mirror was handed in; mirror.offer takes it"},
 	{vault.ErrMirrorLarge, api.QuotaExceeded, "the mirror is larger than one may be (" + strconv.Itoa(vault.MaxMirror>>20) + " MiB); it was dropped"},
+	{vault.ErrNotMirrored, api.InvalidRequest, "a record of a kind that mirror.records does not give; the mirror is not complete"},
 	{errOtherVault, api.Integrity, "this is a mirror of another vault than the one that this app has seen here; nothing was written"},
 	{vault.ErrAbsent, api.NotFound, "there is no vault; vault.create makes one, backup.restore brings one back"},
 	{vault.ErrExists, api.Exists, "there is a vault already; vault.destroy removes it"},

@@ -16,8 +16,8 @@ import (
 // The mirror: what the app keeps of a vault, for browsers that do not. See package
 // vault (mirror.go, return.go) for what it is and what is believed of it.
 
-// mirrorPage is how many bytes of records one reply carries, about: in base64, and with
-// one record more, they are well below api.MaxMessage.
+// mirrorPage is how many bytes of records and names one reply carries at most, unless it is one
+// record: in base64 and JSON they are well below api.MaxMessage.
 const mirrorPage = 384 << 10
 
 // errOtherVault: a mirror of another vault than the one that was seen.
@@ -116,7 +116,7 @@ func mirrorRestore(c *call, p *api.MirrorRestoreParams) (outcome, error) {
 		return outcome{}, errOtherVault
 	}
 	screen := prompt.Return{
-		App: c.app(), At: found.At, Keys: found.Keys, Damaged: found.Damaged, Entries: found.Entries, Gap: found.Gap != nil,
+		App: c.app(), At: found.At, Lock: back.Lock(), Keys: found.Keys, Damaged: found.Damaged, Entries: found.Entries, Gap: found.Gap != nil,
 		Missing: since.Size() - min(since.Size(), found.Entries),
 	}
 	continues, err := c.continues(back, since, found.Entries)
@@ -124,6 +124,7 @@ func mirrorRestore(c *call, p *api.MirrorRestoreParams) (outcome, error) {
 		return outcome{}, err
 	}
 	screen.Older = !continues || found.Epoch < p.Seen.Epoch
+	screen.Unknown = p.Seen.Vault == "" || since.Size() == 0
 	if err := c.acceptReturn(screen); err != nil {
 		return outcome{}, err
 	}
@@ -162,9 +163,10 @@ func (c *call) continues(back *vault.Return, since audit.Frontier, size uint64) 
 	return since.Root() == now, nil
 }
 
-// acceptReturn shows what came back. What is older than what was seen takes a typed word.
+// acceptReturn shows what came back. What is older than what was seen takes a typed word,
+// and so does what the app says nothing of.
 func (c *call) acceptReturn(screen prompt.Return) error {
-	if screen.Older {
+	if screen.Older || screen.Unknown {
 		screen.Word = prompt.WordYes
 	}
 	for {
@@ -187,8 +189,10 @@ func (c *call) returnDetails(by vault.Slot, screen prompt.Return) map[string]str
 			details[name] = strconv.FormatUint(n, 10)
 		}
 	}
-	if screen.Older {
-		details["older"] = "yes"
+	for name, is := range map[string]bool{"older": screen.Older, "unknown": screen.Unknown, "gap": screen.Gap} {
+		if is {
+			details[name] = "yes"
+		}
 	}
 	return details
 }

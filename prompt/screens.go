@@ -187,8 +187,10 @@ type Return struct {
 	Entries uint64   `json:"entries"`          // in the log
 	Missing uint64   `json:"missing,omitzero"` // newest entries that were seen here and are not in it
 	Older   bool     `json:"older,omitzero"`   // it is not the newest state that was seen here
+	Unknown bool     `json:"unknown,omitzero"` // the app does not say what it has seen
 	Gap     bool     `json:"gap,omitzero"`     // its log cannot be read from end to end
-	Word    string   `json:"word,omitzero"`    // to type, if it is older
+	Lock    string   `json:"lock"`             // "none", "passphrase" or "passkey": how it opens
+	Word    string   `json:"word,omitzero"`    // to type, if it is older or unknown
 	Problem *Problem `json:"problem,omitzero"`
 }
 

@@ -61,6 +61,7 @@ export class Connection {
   /** @type {unknown} */ #mirrorTimer;
   #logFits = false; // whether this worker has shown that its log continues the one that was seen here
   #following = false; // whether the mirror is being brought up to date
+  #followAgain = false; // whether something was done meanwhile
   #missed = 0; // how often it could not be
   #deaths = 0;
   #ended = false;
@@ -227,7 +228,7 @@ export class Connection {
       },
       succeeded: async (status) => {
         await this.#created(status);
-        if (!mirrored) await this.#plan.mirror?.forget().catch(() => {}); // its revision says that it is another vault's, too
+        if (!mirrored) this.#forgetMirror();
       },
       // If this fails, the creation counts as open: see share.js.
       undone: () => void (begun && store.end().catch(() => {})),
@@ -447,7 +448,24 @@ export class Connection {
     this.#noted = undefined;
     const { marker, revision } = await this.#plan.store.forget(asked);
     if (held) Object.assign(held, { marker, revision });
-    if (!marker) await this.#plan.mirror?.forget().catch(() => {});
+    if (!marker) this.#forgetMirror();
+  }
+
+  /** Nothing waits for it: its revision says that it is another vault's, too. */
+  #forgetMirror() {
+    void this.#plan.mirror?.forget().catch(() => {});
+  }
+
+  /**
+   * Where another tab brought the vault back, or made it anew, with the share that this worker has, the record is about this worker's vault, too.
+   *
+   * @param {import("./share.js").Stored} stored
+   * @param {import("./share.js").Held} held
+   */
+  #keepUp(stored, held) {
+    if (stored.marker && stored.revision > held.revision && this.#plan.store.holds(stored, held.share)) {
+      Object.assign(held, { marker: true, revision: stored.revision });
+    }
   }
 
   /**
@@ -456,7 +474,8 @@ export class Connection {
    * @param {number} [milliseconds]
    */
   #mirrorSoon(milliseconds = MIRROR_MS) {
-    if (this.#ended || !this.#mirror || !this.#held?.marker || this.#following) return;
+    if (this.#ended || !this.#mirror || !this.#held?.marker) return;
+    if (this.#following) return void (this.#followAgain = true);
     this.#mirrorTimer ??= this.#clock.setTimeout(() => {
       this.#mirrorTimer = undefined;
       void this.#follow();
@@ -471,20 +490,21 @@ export class Connection {
     let again = false;
     try {
       const stored = await this.#plan.store.read();
+      this.#keepUp(stored, held);
       if (!this.#plan.store.isOf(stored, held)) return;
       // Storage that was put back must not take the place of what is kept of the newer state.
       if (!this.#logFits) await this.#compareLog();
       if (!this.#logFits || this.#alerted.size > 0) return;
       again = !(await mirror.follow(held.revision));
       this.#missed = again ? this.#missed + 1 : 0;
-      if (this.#missed > 2) await mirror.read(held.revision);
-      if (this.#missed > 2) this.#missed = 0;
+      if (this.#missed > 2 && Number.isInteger(Math.log2(this.#missed - 2))) await mirror.read(held.revision); // less and less often
     } catch {
       again = false; // the next call that changes something brings it here again
     } finally {
       this.#following = false;
     }
-    if (again) this.#mirrorSoon();
+    if (again || this.#followAgain) this.#mirrorSoon();
+    this.#followAgain = false;
   }
 
   /**

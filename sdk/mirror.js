@@ -18,6 +18,7 @@
 // The share is in another database (share.js): nothing that happens here can lose it.
 
 import { KmsError, asKmsError } from "./errors.js";
+import { BLOCKED_MS, within } from "./share.js";
 
 const DATABASE = "kms-enclave-mirror";
 const STORES = Object.freeze(["mirrors", "records", "changes"]);
@@ -80,7 +81,7 @@ export class MirrorStore {
    * Takes in what the enclave told.
    *
    * "current": what is kept is the vault's newest state. "behind": changes are missing, or have yet to come from
-   * another tab. "none": nothing is kept of this vault yet. "older": the enclave's storage is at an earlier commit than what is kept, which stays. "other": the
+   * another tab. "none": nothing is kept of this vault yet. What nobody could open is forgotten, which is "current", too. "older": the enclave's storage is at an earlier commit than what is kept, which stays. "other": the
    * enclave shows another vault than the one that is kept, and nobody made it with this SDK, so what is kept stays.
    *
    * @param {Changes} told
@@ -90,16 +91,20 @@ export class MirrorStore {
   take(told, revision) {
     return this.#run("readwrite", async (t) => {
       const kept = await t.mirror();
-      const same = kept?.vault === told.vault;
-      if (kept?.generation && !same && kept.revision >= revision) return "other";
+      if (!kept) return told.opens ? "none" : "current";
+      const same = kept.vault === told.vault;
+      if (kept.generation && !same && kept.revision >= revision) return "other";
       if (same && kept.generation && kept.commit > told.commit && kept.revision >= revision) return "older";
+      if (!told.opens) {
+        t.clear();
+        return "current";
+      }
       const waiting = await t.changes();
       for (const { from, to, put, removed } of told.changes) {
         const change = { vault: told.vault, from, to, put: put.map(({ name, value }) => /** @type {[string, string]} */ ([name, value])), removed };
         waiting.push(change);
         t.putChange(change);
       }
-      if (!kept) return "none";
       if (same) kept.revision = Math.max(kept.revision, revision);
       if (kept.reading?.goal !== undefined) await catchUp(t, kept, waiting);
       else if (same) await advance(t, kept, kept, waiting);
@@ -126,18 +131,19 @@ export class MirrorStore {
   }
 
   /**
-   * @param {readonly MirrorRecord[]} records
-   * @returns {Promise<void>}
+   * @param {readonly MirrorRecord[]} records in order of name
+   * @returns {Promise<boolean>} whether there is still something to read for
    */
   page(records) {
     return this.#run("readwrite", async (t) => {
       const kept = await t.mirror();
-      if (!kept?.reading) return;
-      for (const { name, value } of records) {
-        t.putRecord(kept.reading.generation, name, value);
-        kept.reading.length += value.length;
-      }
+      if (!kept?.reading) return false;
+      const { reading } = kept;
+      await Promise.all(records.map(({ name, value }) => t.addRecord(reading.generation, name, value)));
+      for (const { value } of records) reading.length += value.length;
+      await t.trim(reading);
       t.putMirror(kept);
+      return true;
     });
   }
 
@@ -173,13 +179,15 @@ export class MirrorStore {
   /**
    * What is kept, in portions for mirror.offer.
    *
+   * @throws {KmsError} `conflict` if it is changed meanwhile
    * @returns {AsyncGenerator<MirrorRecord[], void>}
    */
   async *offers() {
     const kept = await this.state();
     let after = "";
-    for (let more = kept !== undefined; kept && more; ) {
-      const records = await this.#run("readonly", (t) => t.records(kept.generation, after));
+    while (kept) {
+      const { records, now } = await this.#run("readonly", async (t) => ({ records: await t.records(kept.generation, after), now: await t.mirror() }));
+      if (now?.generation !== kept.generation || now.commit !== kept.commit) throw new KmsError("conflict", "mirror: another tab changed it meanwhile; try again", { retryable: true });
       if (records.length === 0) return;
       after = /** @type {MirrorRecord} */ (records.at(-1)).name;
       yield records;
@@ -191,16 +199,19 @@ export class MirrorStore {
    * @param {IDBTransactionMode} mode
    * @param {(transaction: Transaction) => Promise<T>} work that waits for nothing but the transaction's own requests
    * @returns {Promise<T>} when the transaction is over
-   * @throws {KmsError} `storage_unavailable` or `storage_full`
+   * @throws {KmsError} `storage_unavailable`, also if it does not answer within ten seconds, or `storage_full`
    */
   async #run(mode, work) {
-    try {
+    const whole = async () => {
       const database = await openDatabase();
       try {
         return await new Transaction(database.transaction([...STORES], mode, { durability: "strict" }), this.#key).run(work);
       } finally {
         database.close();
       }
+    };
+    try {
+      return await within(BLOCKED_MS, whole());
     } catch (error) {
       if (error instanceof DOMException && error.name === "QuotaExceededError") throw asKmsError(error, "storage_full", "mirror: the app's storage is full");
       throw asKmsError(error, "storage_unavailable", "mirror: the app's IndexedDB cannot be used; allow storage for this site");
@@ -309,7 +320,7 @@ class Transaction {
    * @param {Change[]} waiting
    */
   async settle(kept, waiting) {
-    await this.#trim(kept);
+    await this.trim(kept);
     this.putMirror(kept);
     const oldest = kept.reading?.commit ?? kept.commit;
     const vault = kept.reading?.vault ?? kept.vault;
@@ -330,6 +341,16 @@ class Transaction {
     const before = await answer(this.#store("records").get(key));
     this.#store("records").put(text, key);
     return before?.length ?? 0;
+  }
+
+  /**
+   * @param {number} generation
+   * @param {string} name of a record that is not there
+   * @param {string} text
+   * @returns {Promise<unknown>}
+   */
+  addRecord(generation, name, text) {
+    return answer(this.#store("records").put(text, [...this.#key, generation, name]));
   }
 
   /**
@@ -383,14 +404,14 @@ class Transaction {
   /**
    * Drops the oldest part of the log where there is more than may be kept: keys come first.
    *
-   * @param {Mirrored} kept
+   * @param {Mirrored | Reading} state
    */
-  async #trim(kept) {
-    if (kept.length <= MAX_LENGTH) return;
-    const names = await answer(this.#store("records").getAllKeys(this.#named(kept.generation, "log/", "log/~")));
+  async trim(state) {
+    if (state.length <= MAX_LENGTH) return;
+    const names = await answer(this.#store("records").getAllKeys(this.#named(state.generation, "log/", "log/~")));
     for (const key of names) {
-      if (kept.length <= MAX_LENGTH * 0.9) return;
-      kept.length -= await this.dropRecord(kept.generation, /** @type {string[]} */ (key)[3]);
+      if (state.length <= MAX_LENGTH * 0.9) return;
+      state.length -= await this.dropRecord(state.generation, /** @type {string[]} */ (key)[3]);
     }
   }
 
@@ -482,14 +503,18 @@ export class Mirror {
   async read(revision) {
     await navigator.locks.request(this.#store.lock, { ifAvailable: true }, async (lock) => {
       if (!lock) return;
+      /** @type {{ vault: string, commit: number } | undefined} */ let before;
       for (let after = "", more = true; more; ) {
         const page = /** @type {import("./types.d.ts").MirrorRecords} */ (await this.#call("mirror.records", after ? { after } : {}));
-        if (!after) await this.#store.begin(page.vault, page.commit);
-        await this.#store.page(page.records);
+        if (!before) await this.#store.begin(page.vault, page.commit);
+        else if (page.vault !== before.vault || page.commit < before.commit) return; // it was made anew, or put back, meanwhile
+        before = page;
+        if (!(await this.#store.page(page.records))) return; // it was forgotten meanwhile
         after = page.records.at(-1)?.name ?? after;
         more = page.more && page.records.length > 0;
       }
       const told = await this.#changes();
+      if (!before || told.vault !== before.vault || told.commit < before.commit) return;
       await this.#store.take(told, revision);
       await this.#store.finish(told.commit, revision);
     });
@@ -504,10 +529,6 @@ export class Mirror {
   async #take(revision) {
     for (;;) {
       const told = await this.#changes();
-      if (!told.opens) {
-        if (await this.#store.state()) await this.#store.forget();
-        return "current";
-      }
       const outcome = await this.#store.take(told, revision);
       if (!told.more) return outcome;
     }

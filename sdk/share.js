@@ -31,7 +31,8 @@ import { KmsError, asKmsError } from "./errors.js";
 
 const DATABASE = "kms-enclave-sdk";
 const STORE = "accounts";
-const BLOCKED_MS = 10_000; // storage that does not answer in this time counts as unavailable
+/** Milliseconds. */
+export const BLOCKED_MS = 10_000; // storage that does not answer in this time counts as unavailable
 
 /** Length of a share in bytes. */
 export const SHARE_BYTES = 32;
@@ -359,7 +360,7 @@ function sameShare(a, b) {
  * @param {Promise<T>} promise
  * @returns {Promise<T>}
  */
-function within(milliseconds, promise) {
+export function within(milliseconds, promise) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
   const limit = new Promise((_, reject) => {
     timer = setTimeout(() => reject(new Error(`no answer within ${milliseconds} ms`)), milliseconds);

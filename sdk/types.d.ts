@@ -232,7 +232,7 @@ export interface MirrorOfferParams {
   records: MirrorRecord[];
 }
 
-/** MirrorRestoreParams are the parameters of mirror.restore: what the app knows of the vault that is lost. It can make the enclave ask more, never less. */
+/** MirrorRestoreParams are the parameters of mirror.restore: what the app knows of the vault that is lost. Where it says less, the user is told so, and asked for a word. */
 export interface MirrorRestoreParams {
   /** the newest that was seen; a mirror of another vault is refused, an older one is said in words */
   seen?: Lineage;

@@ -106,7 +106,18 @@ func (v *Vault) change(ctx context.Context, c Change, entry audit.Entry) (*Vault
 					return err
 				}
 			}
+			if c.Remove != "" {
+				tx.Delete(markName(c.Remove))
+			}
+			if c.Add != nil && c.Add.secret != nil {
+				if err := v.putMark(tx, next.Slots[len(next.Slots)-1].ID, c.Add.secret); err != nil {
+					return err
+				}
+			}
 			if c.Phrase != nil {
+				if err := v.putMark(tx, "", c.Phrase.seed); err != nil {
+					return err
+				}
 				return putJSON(tx, recoveryName, recoveryRecord{MAC: c.Phrase.mac})
 			}
 			return nil

@@ -44,7 +44,7 @@ func (m *Manager) Create(ctx context.Context, c Creation, first audit.Entry) (Re
 			return Report{}, err
 		}
 	}
-	n, err := build(ctx, m.cfg.Config, o.share, c)
+	n, err := build(ctx, o, c)
 	if err != nil {
 		return Report{}, err
 	}

@@ -137,7 +137,7 @@ func parseHeader(b []byte) (*header, error) {
 		return nil, fmt.Errorf("vault header: vouch of %d bytes, %d wanted", n, want)
 	}
 	h.vouch = h.vouch[:n]
-	if h.Format < 1 || len(h.Instance) != 16 || len(h.Slots) == 0 {
+	if h.Format < 1 || len(h.Instance) != 16 || len(h.Slots) == 0 || len(h.Slots) > MaxSlots {
 		return nil, fmt.Errorf("vault header: format %d with %d slots", h.Format, len(h.Slots))
 	}
 	if h.Format == 1 {

@@ -28,11 +28,12 @@ type newVault struct {
 }
 
 // build makes the keys of a new vault. Nothing is stored.
-func build(ctx context.Context, cfg Config, share Share, c Creation) (*newVault, error) {
-	b := &builder{ctx: ctx, cfg: cfg, share: share}
+func build(ctx context.Context, o opening, c Creation) (*newVault, error) {
+	b := &builder{ctx: ctx, cfg: o.cfg, share: o.share}
 	h, ring, handle := b.build(c)
 	n := &newVault{ring: ring, handle: handle}
 	n.encoded = b.encoded(h, ring)
+	marks := b.marks(o.home, c)
 	if b.err != nil {
 		return nil, b.err
 	}
@@ -42,6 +43,7 @@ func build(ctx context.Context, cfg Config, share Share, c Creation) (*newVault,
 	} else {
 		n.records, err = startRecords()
 	}
+	n.records = append(n.records, marks...)
 	return n, err
 }
 
@@ -209,7 +211,8 @@ func (b *builder) unwrapSecret(wrapped []byte, under keyengine.Target) keyengine
 type opening struct {
 	cfg   Config
 	store store.Store
-	id    string
+	id    string // under which it lies there
+	home  string // the vault id of its app and account
 	share Share
 
 	committed func(store.Batch) // told of every commit; may be nil

@@ -168,7 +168,7 @@ func (m *Manager) opening() opening {
 }
 
 func (m *Manager) onDevice() opening {
-	return opening{cfg: m.cfg.Config, store: m.cfg.Device, id: m.cfg.ID, share: m.cfg.Share, committed: m.recorder.committed}
+	return opening{cfg: m.cfg.Config, store: m.cfg.Device, id: m.cfg.ID, home: m.cfg.ID, share: m.cfg.Share, committed: m.recorder.committed}
 }
 
 // keep remembers an opened vault. A device vault is not forgotten when it is
@@ -179,6 +179,9 @@ func (m *Manager) keep(v *Vault) {
 	}
 	m.open = v
 	if v.header.Persistence == PersistDevice {
+		if !bytes.Equal(m.seen, v.header.Instance) {
+			m.recorder.forget() // what it knows is of another vault
+		}
 		m.expected, m.seen = true, v.header.Instance
 	}
 }
@@ -253,7 +256,10 @@ func (m *Manager) Unlock(ctx context.Context, v *Vault, way *Way, entry audit.En
 		if err != nil {
 			return nil, err
 		}
-		if err := open.Ledger.Submit(ctx, ledger.Op{Reserved: true, Urgent: true, Entry: entry}); err != nil {
+		if err := open.Ledger.Submit(ctx, ledger.Op{
+			Reserved: true, Urgent: true, Entry: entry,
+			Apply: func(tx *ledger.Tx) error { return open.keepMark(tx, way) },
+		}); err != nil {
 			open.close()
 			return nil, err
 		}
@@ -368,6 +374,7 @@ func (m *Manager) Destroy(ctx context.Context, anchor []byte) error {
 	m.session = nil
 	if device {
 		m.expected, m.seen = false, nil
+		m.recorder.forget()
 	}
 	return nil
 }

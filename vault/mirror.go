@@ -98,13 +98,17 @@ func (r *recorder) set(c *change, name store.Name, value []byte) {
 func (r *recorder) take(most int) (changes []MirrorChange, more bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for size := 0; len(r.changes) > 0 && size < most; {
+	for size := 0; len(r.changes) > 0; {
 		c := r.changes[0]
-		r.changes = r.changes[1:]
-		if n := c.size(); n > most {
-			r.size -= n
+		n := c.size()
+		if size > 0 && size+n > most {
+			break
+		}
+		r.changes, r.size = r.changes[1:], r.size-n
+		if n > most {
 			continue
 		}
+		size += n
 		changed := MirrorChange{From: c.from, To: c.to}
 		for _, name := range slices.SortedFunc(maps.Keys(c.values), compareNames) {
 			if value := c.values[name]; value == nil {
@@ -113,7 +117,6 @@ func (r *recorder) take(most int) (changes []MirrorChange, more bool) {
 				changed.Put = append(changed.Put, store.Record{Name: name, Value: value})
 			}
 		}
-		size, r.size = size+c.size(), r.size-c.size()
 		changes = append(changes, changed)
 	}
 	return changes, len(r.changes) > 0
@@ -221,17 +224,17 @@ func (m *Manager) Records(ctx context.Context, after store.Name, most int) (now 
 			r.First = after.ID + " " // the next id there can be
 		}
 		for {
-			if size >= most {
-				return now, page, true, nil
-			}
 			found, err := m.cfg.Device.Scan(ctx, m.cfg.ID, r)
 			if err != nil {
 				return now, nil, false, err
 			}
 			for _, f := range found {
-				size += len(f.Value) + len(f.ID)
+				if size += nameSize(f.Name) + len(f.Value); size > most && len(page) > 0 {
+					return now, page, true, nil
+				}
+				page = append(page, f)
 			}
-			if page = append(page, found...); len(found) < scanAtOnce {
+			if len(found) < scanAtOnce {
 				break
 			}
 			r.First = found[len(found)-1].ID + " "

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/kms-enclave/kms-enclave/audit"
 	"github.com/kms-enclave/kms-enclave/keyengine"
@@ -12,13 +13,17 @@ import (
 )
 
 // How a vault comes back from a mirror. What the app hands in is believed nothing of
-// until a way in has opened it: the vault key vouches for the header and gives the
-// ledger key, which opens the root, and the root authenticates every record. All that
-// happens in memory. Then the device gets a new handle and a new secret, and everything
+// until a way in has opened it and has found its mark (see marks.go), which nobody can have
+// put there who has not had the vault open, for this app and account. The vault key
+// vouches for the header and gives the ledger key, which opens the root, and the root
+// authenticates every record. All that happens in memory. Then the device gets a new handle and a new secret, and everything
 // is written in one commit. It is the same vault: same keys, same ways in, same log.
 
 // MaxMirror is how large a mirror may be that comes back, in bytes of its records.
 const MaxMirror = 32 << 20
+
+// perRecord is about what a record takes in memory beside its name and value, in bytes.
+const perRecord = 128
 
 // Errors about mirrors.
 var (
@@ -26,6 +31,8 @@ var (
 	ErrNothingOffered = errors.New("vault: no mirror was handed in")
 	// ErrMirrorLarge: it is larger than MaxMirror.
 	ErrMirrorLarge = errors.New("vault: the mirror is too large")
+	// ErrNotMirrored: a record of a kind that no mirror has.
+	ErrNotMirrored = errors.New("vault: no record of a mirror")
 )
 
 // offer is a mirror that is being handed in. It lies in the session store under an id
@@ -58,7 +65,10 @@ func (m *Manager) Offer(ctx context.Context, first bool, records []store.Record)
 		return ErrNothingOffered
 	}
 	for _, r := range records {
-		m.offer.size += len(r.Value) + len(r.ID)
+		if !slices.Contains(mirrorKinds, r.Kind) {
+			return ErrNotMirrored
+		}
+		m.offer.size += nameSize(r.Name) + len(r.Value) + perRecord
 	}
 	if m.offer.size > MaxMirror {
 		m.offer.open = false
@@ -91,7 +101,7 @@ func (m *Manager) OpenReturn(ctx context.Context) (*Return, error) {
 	}
 	m.offer.open = false
 	r := &Return{Vault: &Vault{
-		cfg: m.cfg.Config, store: m.cfg.Session, id: m.scratch(), share: m.cfg.Share,
+		cfg: m.cfg.Config, store: m.cfg.Session, id: m.scratch(), home: m.cfg.ID, share: m.cfg.Share,
 		ring:    &keyring{engine: m.cfg.Engine, byKind: map[string]keyengine.AEADKey{}},
 		signers: map[string]*Signer{},
 	}}
@@ -113,7 +123,7 @@ func (r *Return) readHeader(ctx context.Context) error {
 	if r.header, r.encoded, err = readHeader(values[0], r.share); err != nil {
 		return err
 	}
-	if !r.header.returns() || r.header.Persistence != PersistDevice {
+	if !r.header.returns() || r.header.Persistence != PersistDevice || r.header.Format == 1 { // format 1 has no vouch
 		return ErrNoMirror
 	}
 	return nil
@@ -146,15 +156,21 @@ func (r *Return) Open(ctx context.Context, way *Way) (found Returned, err error)
 	found.Lineage = encodeID(r.header.Lineage)
 	var head [32]byte
 	err = r.Ledger.Read(ctx, func(tx *ledger.Tx) error {
+		if err := checkMark(tx, way); err != nil {
+			return err
+		}
 		n, err := readCounts(tx)
 		if err != nil {
 			return err
 		}
-		keys, _, err := backupKeys(tx)
+		keys, damaged, err := backupKeys(tx)
 		if err != nil {
 			return err
 		}
-		found.Epoch, found.Keys, found.Damaged = n.Epoch, len(keys), n.Keys-len(keys)
+		if len(keys)+damaged != n.Keys { // nobody could administer the rest
+			return &ledger.IntegrityError{What: fmt.Sprintf("list of keys: %d of %d", len(keys)+damaged, n.Keys)}
+		}
+		found.Epoch, found.Keys, found.Damaged = n.Epoch, len(keys), damaged
 		found.Entries, found.At, head = tx.Size(), tx.Time(), tx.Head()
 		return nil
 	})
@@ -211,6 +227,7 @@ func (m *Manager) Return(ctx context.Context, r *Return, entry audit.Entry) (Rep
 		return Report{}, err
 	}
 	ctx = context.WithoutCancel(ctx)
+	m.recorder.forget() // it is of what was lost
 	n := &newVault{encoded: encoded, ring: r.ring, handle: handle}
 	report, err := m.writeBack(ctx, r, n)
 	if err != nil && !errors.Is(err, ErrExists) {

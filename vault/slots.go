@@ -121,6 +121,7 @@ type Phrase struct {
 	private hpke.PrivateKey
 	mac     []byte
 	id      []byte
+	seed    []byte
 }
 
 const infoBackupMAC = "kms-enclave/recovery/backup-mac/v1"
@@ -136,7 +137,7 @@ func OpenPhrase(words bip39.Phrase) (*Phrase, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Phrase{private: private, mac: mac, id: phraseID(private.PublicKey().Bytes())}, nil
+	return &Phrase{private: private, mac: mac, id: phraseID(private.PublicKey().Bytes()), seed: seed}, nil
 }
 
 // phraseID recognises a phrase by its public key, 16 bytes.
@@ -155,6 +156,7 @@ type Way struct {
 	Slot   Slot // without ID if it is the recovery phrase
 	under  keyengine.Target
 	sealed []byte // the vault key
+	mark   []byte // see marks.go; nil of the device's
 }
 
 // Passphrase opens the vault's passphrase slot. It takes as long as the slot's
@@ -189,7 +191,7 @@ func (v *Vault) way(ctx context.Context, s *slot, secret []byte) (*Way, error) {
 	if !bytes.Equal(private.PublicKey().Bytes(), s.Sealed.Public) {
 		return nil, ErrWrongSecret
 	}
-	return v.openWay(ctx, s.show(), s.Sealed, private, s.VaultKey)
+	return v.openWay(ctx, s.show(), s.Sealed, private, s.VaultKey, secret)
 }
 
 // Phrase opens the vault with its recovery phrase. ErrWrongSecret, ErrNoPhrase.
@@ -201,14 +203,17 @@ func (v *Vault) Phrase(ctx context.Context, p *Phrase) (*Way, error) {
 	if !bytes.Equal(p.private.PublicKey().Bytes(), r.Public) {
 		return nil, ErrWrongSecret
 	}
-	return v.openWay(ctx, Slot{Kind: "recovery", CreatedAt: r.CreatedAt}, &r.recipient, p.private, r.VaultKey)
+	return v.openWay(ctx, Slot{Kind: "recovery", CreatedAt: r.CreatedAt}, &r.recipient, p.private, r.VaultKey, p.seed)
 }
 
-func (v *Vault) openWay(ctx context.Context, shown Slot, r *recipient, private hpke.PrivateKey, vaultKey []byte) (*Way, error) {
+func (v *Vault) openWay(ctx context.Context, shown Slot, r *recipient, private hpke.PrivateKey, vaultKey, secret []byte) (*Way, error) {
 	aad := label(aadVault, v.header.Instance)
 	kek, err := r.decapsulate(ctx, v.cfg.Engine, private, aad)
 	if err == nil {
 		w := &Way{Slot: shown, under: keyengine.Target{Key: kek, AAD: aad}, sealed: vaultKey}
+		if w.mark, err = markOf(secret, v.share, v.home); err != nil {
+			return nil, err
+		}
 		_, err = v.cfg.Engine.UnwrapSecret(ctx, w.sealed, w.under)
 		if err == nil {
 			return w, nil

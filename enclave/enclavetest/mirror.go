@@ -474,7 +474,7 @@ func testMirrorOffers(t *testing.T, p Platform) {
 	m.offer(c)
 	instead(o, func(r prompt.Return) (prompt.Answer, error) {
 		c.Must("mirror.offer", map[string]any{"first": true, "records": []any{map[string]any{"name": "vault/-", "value": b64(40)}}}, nil)
-		return prompt.Answer{Choice: prompt.ChoiceConfirm}, nil
+		return prompt.Answer{Choice: prompt.ChoiceConfirm, Word: r.Word}, nil
 	})
 	// A wrong passphrase is a problem, and in the log afterwards.
 	w := o.watch()

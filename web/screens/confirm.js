@@ -215,7 +215,7 @@ function warningsOf({ app, from, lock, persistence }) {
 }
 
 function drawReturn(stage, request) {
-  const { at, keys: n, entries, missing = 0, damaged = 0, older = false, gap = false, problem } = request;
+  const { app, at, keys: n, entries, lock, missing = 0, damaged = 0, older = false, unknown = false, gap = false, problem } = request;
   const confirmation = new Confirmation(stage, request);
   const cancel = stage.cancelButton();
   const go = confirmation.button("confirm", "return.go", "main", () => true, () => stage.answer({ choice: "confirm", ...confirmation.typed }));
@@ -223,12 +223,13 @@ function drawReturn(stage, request) {
     say("return.title"),
     [
       paragraph("return.lead"),
-      facts(["return.at", moment(at)], ["fact.keys", say("fact.count", { n })], ["return.entries", String(entries)]),
-      ...(older ? [warning("return.older")] : [paragraph("return.newest")]),
+      facts(...appFacts(app), ["return.at", moment(at)], ["fact.keys", say("fact.count", { n })], ["return.entries", String(entries)], ["restore.lock", say("restore.lock." + lock)]),
+      ...(older ? [warning("return.older")] : unknown ? [warning("return.unknown")] : [paragraph("return.newest")]),
       ...(missing > 0 ? [warning("return.missing", { n: missing })] : []),
       ...(damaged > 0 ? [warning("return.damaged", { n: damaged })] : []),
       ...(gap ? [warning("return.gap")] : []),
-      paragraph(older ? "return.word" : "return.look"),
+      paragraph("return.look"),
+      ...(request.word ? [paragraph("return.word")] : []),
     ],
     ...confirmation.nodes, buttons(cancel, go),
   );
