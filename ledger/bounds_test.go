@@ -75,8 +75,8 @@ func TestLogBounds(t *testing.T) {
 	l := create(t, cfg)
 	op := incremented
 	op.Reserved = true // a log so long takes years otherwise
-	append32 := func() {
-		for range 32 { // so many that the tail has moved to log records
+	append400 := func() {
+		for range 400 { // one by one: so many that the page below lies in batches of one size
 			submit(t, l, op)
 		}
 	}
@@ -96,7 +96,7 @@ func TestLogBounds(t *testing.T) {
 	grow(t, l, op, 1000)
 	type sample struct{ reads, writes, bytes int }
 	measure := func() (all [3]sample) {
-		for i, do := range []func(){append32, open, page} {
+		for i, do := range []func(){append400, open, page} {
 			all[i].reads, all[i].writes, all[i].bytes = s.of(do)
 		}
 		return all
@@ -107,7 +107,7 @@ func TestLogBounds(t *testing.T) {
 	t.Logf("%d entries in %v", *entries, time.Since(start).Round(time.Millisecond))
 	large, largeHeap := measure(), heap()
 	stored := 0
-	for name, a := range map[string][2]sample{"32 appends": {small[0], large[0]}, "open": {small[1], large[1]}, "a page of the log": {small[2], large[2]}} {
+	for name, a := range map[string][2]sample{"400 appends": {small[0], large[0]}, "open": {small[1], large[1]}, "a page of the log": {small[2], large[2]}} {
 		t.Logf("%s: %+v with 1,000 entries, %+v with %d", name, a[0], a[1], *entries)
 		// The frontier has a hash for each bit of the size, and the index a level more.
 		if a[1].reads > a[0].reads+4 || a[1].writes > a[0].writes+6 || a[1].bytes > a[0].bytes*3/2 {
