@@ -10,9 +10,6 @@ import (
 	"github.com/kms-enclave/kms-enclave/ledger"
 )
 
-// logPage is how many leaves are read in one go.
-const logPage = 500
-
 // maxPage bounds the leaves of one reply in bytes. A leaf holds no control
 // characters, so JSON text at most doubles it, and twice this and one leaf is well
 // below api.MaxMessage.
@@ -149,17 +146,6 @@ func auditVerify(c *call, _ *api.None) (outcome, error) {
 	return outcome{Result: verdict}, err
 }
 
-func (c *call) page(from, size uint64) (leaves [][]byte, err error) {
-	err = c.vault.Ledger.Read(c.ctx, func(tx *ledger.Tx) (err error) {
-		leaves, err = tx.Log(from, int(min(logPage, size-from)))
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return leaves, nil
-}
-
 // auditExport writes the audit file in pages. The first one fixes the size and
 // carries the signed checkpoint; a cursor is "from.size" in decimal.
 func auditExport(c *call, p *api.ExportParams) (outcome, error) {
@@ -174,7 +160,7 @@ func auditExport(c *call, p *api.ExportParams) (outcome, error) {
 	if !ok || size > now {
 		return outcome{}, invalid("/params/cursor", "not a cursor of this log; start without one")
 	}
-	leaves, err := c.page(from, size)
+	leaves, err := c.vault.Ledger.Page(c.ctx, from, size)
 	if err != nil {
 		return outcome{}, err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kms-enclave/kms-enclave/api"
 	"github.com/kms-enclave/kms-enclave/audit"
+	"github.com/kms-enclave/kms-enclave/ledger"
 )
 
 // TestPagesFit: whatever entries a log holds, a page of it fits a reply, and no
@@ -23,7 +24,7 @@ func TestPagesFit(t *testing.T) {
 	if err != nil || len(leaf) < audit.MaxEntry-1 {
 		t.Fatalf("an entry of %d bytes: %v", len(leaf), err)
 	}
-	leaves := make([][]byte, logPage)
+	leaves := make([][]byte, ledger.PageSize)
 	for i := range leaves {
 		leaves[i] = leaf
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/kms-enclave/kms-enclave/audit"
 	"github.com/kms-enclave/kms-enclave/ledger"
 	"github.com/kms-enclave/kms-enclave/store"
+	"github.com/kms-enclave/kms-enclave/store/faultstore"
 	"github.com/kms-enclave/kms-enclave/store/memstore"
 )
 
@@ -304,24 +304,11 @@ func TestDoneIsTold(t *testing.T) {
 	}
 }
 
-// full is a store whose quota is used up: what it keeps back is for what is urgent.
-type full struct {
-	store.Store
-	on atomic.Bool
-}
-
-func (f *full) Commit(ctx context.Context, b store.Batch) error {
-	if f.on.Load() && !b.Urgent {
-		return store.ErrFull
-	}
-	return f.Store.Commit(ctx, b)
-}
-
 // TestUrgent: what is urgent lands where the rest of its batch does not, without it.
 func TestUrgent(t *testing.T) {
-	s := &full{Store: memstore.New()}
+	s := faultstore.New(memstore.New())
 	l := create(t, config(t, s))
-	s.on.Store(true)
+	s.Fill(true)
 	hold := make(chan struct{})
 	first := l.Start(t.Context(), ledger.Op{Apply: func(*ledger.Tx) error { <-hold; return nil }}) // so that the others wait, and come together
 	time.Sleep(10 * time.Millisecond)
@@ -355,9 +342,9 @@ func TestUrgent(t *testing.T) {
 
 // TestReadOnFullStore: what only reads is answered, without what did not find room beside it.
 func TestReadOnFullStore(t *testing.T) {
-	s := &full{Store: memstore.New()}
+	s := faultstore.New(memstore.New())
 	l := create(t, config(t, s))
-	s.on.Store(true)
+	s.Fill(true)
 	hold := make(chan struct{})
 	first := l.Start(t.Context(), ledger.Op{Apply: func(*ledger.Tx) error { <-hold; return nil }}) // so that the others come together
 	time.Sleep(10 * time.Millisecond)

@@ -113,21 +113,29 @@ func (l *Ledger) Read(ctx context.Context, read func(tx *Tx) error) error {
 	return s.Wait()
 }
 
-// leavesAtOnce is how many leaves Leaves reads in one go.
-const leavesAtOnce = 500
+// PageSize is how many leaves Page reads at most.
+const PageSize = 500
+
+// Page returns the log's leaves from … size-1 as canonical entries, PageSize at most.
+func (l *Ledger) Page(ctx context.Context, from, size uint64) (leaves [][]byte, err error) {
+	err = l.Read(ctx, func(tx *Tx) (err error) {
+		leaves, err = tx.Log(from, int(min(PageSize, size-from)))
+		return err
+	})
+	if err != nil {
+		return nil, err // they may be about to be written
+	}
+	return leaves, nil
+}
 
 // Leaves yields the log's leaves from … size-1 as canonical entries, page by page so
 // that others get their turn, or an error.
 func (l *Ledger) Leaves(ctx context.Context, from, size uint64) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		for from < size {
-			var page [][]byte
-			err := l.Read(ctx, func(tx *Tx) (err error) {
-				page, err = tx.Log(from, int(min(leavesAtOnce, size-from)))
-				return err
-			})
+			page, err := l.Page(ctx, from, size)
 			if err != nil {
-				yield(nil, err) // page may be about to be written
+				yield(nil, err)
 				return
 			}
 			for _, leaf := range page {

@@ -37,7 +37,7 @@ func save(t *testing.T, p Platform) *saved {
 	s.c.signs(used)
 	s.c.Must("keys.rotate", map[string]any{"kid": rotated.KID}, nil)
 	s.c.Must("keys.revoke", map[string]any{"kid": revoked.KID, "reason": "stolen"}, nil)
-	s.keys = s.c.keys()
+	s.keys = s.c.Keys()
 	s.save()
 	return s
 }
@@ -59,7 +59,7 @@ func (s *saved) elsewhere(t *testing.T) *Origin {
 // isThere compares a restored vault's keys with those that were saved, and uses them.
 func (s *saved) isThere(c *Client) {
 	c.t.Helper()
-	keys := c.keys()
+	keys := c.Keys()
 	if !reflect.DeepEqual(keys, s.keys) {
 		c.t.Errorf("keys %+v, %+v wanted", keys, s.keys)
 	}
@@ -113,7 +113,7 @@ func testRestore(t *testing.T, p Platform) {
 		if lock != "none" {
 			c.Must("vault.unlock", nil, nil)
 		}
-		if n := len(c.keys()); n != 8 {
+		if n := len(c.Keys()); n != 8 {
 			t.Errorf("%s: %d keys after a reload", lock, n)
 		}
 		// It is a vault like any other: it is saved again, by the phrase it came with.

@@ -78,20 +78,26 @@ func testConsistentAcrossPages(t *testing.T, p Platform) {
 // signMany makes signatures, many at a time.
 func (c *Client) signMany(kid string, n int) {
 	c.t.Helper()
+	c.Many(n, "jwt.sign", map[string]any{"kid": kid, "audience": "https://api.example", "ttlSeconds": 60})
+}
+
+// Many makes the same call n times, many at a time.
+func (c *Client) Many(n int, method string, params any) {
+	c.t.Helper()
 	failures := make(chan *api.Error)
 	const workers = 50
 	for w := range workers {
 		go func() {
 			var failure *api.Error
 			for i := w; i < n && failure == nil; i += workers {
-				failure = c.Try("jwt.sign", map[string]any{"kid": kid, "audience": "https://api.example", "ttlSeconds": 60}, nil)
+				failure = c.Try(method, params, nil)
 			}
 			failures <- failure
 		}()
 	}
 	for range workers {
 		if failure := <-failures; failure != nil {
-			c.t.Errorf("one of %d signatures: %v", n, failure)
+			c.t.Errorf("one of %d calls of %s: %v", n, method, failure)
 		}
 	}
 }

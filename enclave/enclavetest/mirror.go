@@ -197,7 +197,7 @@ func lost(t *testing.T, p Platform, lock string) (o *Origin, m *mirror, before *
 	c.Must("keys.revoke", map[string]any{"kid": revoked.KID, "reason": "stolen"}, nil)
 	m = &mirror{}
 	m.follow(c)
-	return o, m, c, c.keys()
+	return o, m, c, c.Keys()
 }
 
 // testMirrorRestores: by each way in the same vault is back: same keys, same ways in, same
@@ -267,7 +267,7 @@ func testMirrorRestores(t *testing.T, p Platform) {
 // isThereByNow is isThere for keys that have been used since.
 func (s *saved) isThereByNow(c *Client) {
 	c.t.Helper()
-	if s.keys = c.keys(); len(s.keys) == 0 {
+	if s.keys = c.Keys(); len(s.keys) == 0 {
 		c.t.Error("no keys")
 	}
 	s.isThere(c)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/kms-enclave/kms-enclave/api"
@@ -143,17 +142,22 @@ func testCommittedButUnanswered(t *testing.T, p Platform) {
 	}
 }
 
-// full is a store whose quota is used up, but for what it keeps back.
-type full struct {
-	store.Store
-	on *atomic.Bool
-}
-
-func (f full) Commit(ctx context.Context, b store.Batch) error {
-	if f.on.Load() && !b.Urgent {
-		return store.ErrFull
+// fillable has the storage of every tab of a profile filled, or given room again.
+func fillable(o *Origin) (fill func(full bool)) {
+	var tabs []*faultstore.Store
+	full := false
+	o.Wrap = func(s store.Store) store.Store {
+		tab := faultstore.New(s)
+		tab.Fill(full)
+		tabs = append(tabs, tab)
+		return tab
 	}
-	return f.Store.Commit(ctx, b)
+	return func(now bool) {
+		full = now
+		for _, tab := range tabs {
+			tab.Fill(now)
+		}
+	}
 }
 
 // testFull: where an app has filled the storage, its user opens the vault, ends keys,
@@ -161,12 +165,11 @@ func (f full) Commit(ctx context.Context, b store.Batch) error {
 // space that is kept back for that, neither do refusals.
 func testFull(t *testing.T, p Platform) {
 	o := willing(t, p)
-	var on atomic.Bool
-	o.Wrap = func(s store.Store) store.Store { return full{s, &on} }
+	fill := fillable(o)
 	c := o.Connect()
 	c.create("passphrase")
 	stays, revoked, replaced := c.CreateKey("signing", ""), c.CreateKey("signing", ""), c.CreateKey("signing", "")
-	on.Store(true)
+	fill(true)
 	before := c.Status().Counts.Entries
 	for range 3 {
 		c.Refused(api.StorageFull, "jwt.sign", map[string]any{"kid": stays.KID, "audience": "a", "ttlSeconds": 60})
@@ -182,9 +185,9 @@ func testFull(t *testing.T, p Platform) {
 		t.Errorf("counts %+v, %d entries before", got, before)
 	}
 	c.refusesAll(revoked.KID)
-	on.Store(false)
+	fill(false)
 	c.signs(get(c, stays.KID))
-	on.Store(true)
+	fill(true)
 	c.Must("vault.destroy", nil, nil)
 	c.state("absent")
 }

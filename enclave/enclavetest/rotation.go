@@ -79,7 +79,7 @@ func testRotate(t *testing.T, p Platform) {
 			t.Error("what the retired key signed does not verify any more")
 		}
 	}
-	if s := c.Status(); s.Counts.Keys != 6 || s.Lineage.Epoch != 4 || len(c.keys()) != 6 {
+	if s := c.Status(); s.Counts.Keys != 6 || s.Lineage.Epoch != 4 || len(c.Keys()) != 6 {
 		t.Errorf("status %+v", s)
 	}
 	for i, e := range c.succeeded("keys.rotate") {
@@ -179,7 +179,7 @@ func testRevoke(t *testing.T, p Platform) {
 	if got := get(d, k.KID); got.State != "revoked" || got.Reason != "stolen on the train" {
 		t.Errorf("restored as %+v", got)
 	}
-	text, err := json.Marshal(d.keys())
+	text, err := json.Marshal(d.Keys())
 	if err != nil || bytes.Contains(text, []byte("wrapped")) {
 		t.Errorf("%s, %v", text, err)
 	}
@@ -210,7 +210,7 @@ func testRotateStorageFails(t *testing.T, p Platform) {
 					extra = 1
 					tab.signs(get(tab, now.Successor))
 				}
-				if n := len(tab.keys()); n != before+extra || tab.Status().Counts.Keys != n {
+				if n := len(tab.Keys()); n != before+extra || tab.Status().Counts.Keys != n {
 					t.Errorf("%s, landed %t: %d keys, %d before", method, landed, n, before)
 				}
 				if !landed {
@@ -236,7 +236,7 @@ func testRotateOnce(t *testing.T, p Platform) {
 	if got := get(c, k.KID); got.Reason != "first" || c.Status().Counts.Keys != 2 {
 		t.Errorf("%+v", got)
 	}
-	active := slices.DeleteFunc(c.keys(), func(k api.Key) bool { return k.State != "active" })
+	active := slices.DeleteFunc(c.Keys(), func(k api.Key) bool { return k.State != "active" })
 	if len(active) != 1 {
 		t.Errorf("%d active keys", len(active))
 	}

@@ -156,12 +156,19 @@ func (c *Client) signs(k api.Key) {
 	openJWT(c.t, k, token.Token)
 }
 
-// keys returns every key.
-func (c *Client) keys() []api.Key {
+// Keys returns every key, page by page.
+func (c *Client) Keys() (keys []api.Key) {
 	c.t.Helper()
-	var list api.KeyList
-	c.Must("keys.list", nil, &list)
-	return list.Keys
+	params := map[string]any{"limit": api.MaxPageKeys}
+	for {
+		var page api.KeyList
+		c.Must("keys.list", params, &page)
+		keys = append(keys, page.Keys...)
+		if page.Next == "" {
+			return keys
+		}
+		params["after"] = page.Next
+	}
 }
 
 // slot returns the first slot of a kind.

@@ -22,6 +22,7 @@ type Store struct {
 	delays  map[Operation]time.Duration
 	lost    map[handle]bool
 	commits int
+	full    bool
 }
 
 // Operation is a method of [store.Store] that can fail.
@@ -70,6 +71,14 @@ func (s *Store) FailLanded(nth int, err error) {
 	s.add(Commit, fault{in: nth, times: 1, err: err, landed: true})
 }
 
+// Fill uses the quota up, but for what is kept back: from now on a commit that is not
+// urgent returns store.ErrFull and does nothing; or gives room again.
+func (s *Store) Fill(full bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.full = full
+}
+
 // Delay makes every op from now on wait first. A wait ends early, with the
 // context's cause, when the context is done.
 func (s *Store) Delay(op Operation, d time.Duration) {
@@ -92,6 +101,7 @@ func (s *Store) Heal() {
 	clear(s.faults)
 	clear(s.delays)
 	clear(s.lost)
+	s.full = false
 }
 
 // Commits returns how many commits have landed.
@@ -134,6 +144,12 @@ func (s *Store) Handle(ctx context.Context, vault string, name store.Name) (any,
 
 // Commit implements [store.Store].
 func (s *Store) Commit(ctx context.Context, b store.Batch) error {
+	s.mu.Lock()
+	full := s.full
+	s.mu.Unlock()
+	if full && !b.Urgent {
+		return store.ErrFull
+	}
 	f, err := s.strike(ctx, Commit)
 	if err != nil {
 		return err

@@ -105,15 +105,21 @@ func (r *reserve) place(ctx context.Context) error {
 		return err
 	}
 	defer db.Close()
-	// It is kept like a handle, so that its bytes stay outside of Go.
-	held, err := db.Handle(ctx, r.name, reserveName)
-	if err != nil || held != nil {
+	// A record of one byte says that it is there, so that looking does not read all of it.
+	marker, err := db.Get(ctx, r.name, reserveName)
+	if err != nil || marker[0] != nil {
 		return err
 	}
-	return db.Commit(ctx, store.Batch{
+	// It is kept like a handle, so that its bytes stay outside of Go.
+	err = db.Commit(ctx, store.Batch{
 		Vault: r.name, Expect: store.Record{Name: reserveName},
+		Put:     []store.Record{{Name: reserveName, Value: []byte{1}}},
 		Handles: []store.Handle{{Name: reserveName, Value: randomBytes(reserveSize)}},
 	})
+	if errors.Is(err, store.ErrConflict) {
+		return nil // another tab was faster
+	}
+	return err
 }
 
 // randomBytes returns a Uint8Array that no browser can store in less space.
