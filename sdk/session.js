@@ -25,6 +25,8 @@ export class Session {
   #view;
   #listener;
   #over = false;
+  #away = false; // the page was left, and may be shown again
+  /** Ends with the session. */ #listening = new AbortController();
   /** Resolves with the data of the worker's first event; rejects with a KmsError if it could not start. Has no bound of its own. @readonly @type {Promise<unknown>} */ started;
   /** @type {(data: unknown) => void} */ #start = () => {};
   /** @type {(error: KmsError) => void} */ #fail = () => {};
@@ -32,8 +34,9 @@ export class Session {
   /**
    * @param {import("./dialog.js").View} view
    * @param {Listener} listener
+   * @param {EventTarget} page tests bring their own
    */
-  constructor(view, listener) {
+  constructor(view, listener, page = window) {
     this.#view = view;
     this.#listener = listener;
     this.started = new Promise((resolve, reject) => {
@@ -44,6 +47,11 @@ export class Session {
     for (const { port1: port } of [this.#app, this.#frame]) port.addEventListener("close", () => this.#die("the enclave's worker ended (its port was closed)"));
     this.#app.port1.onmessage = ({ data }) => this.#fromWorker(data);
     this.#frame.port1.onmessage = ({ data }) => this.#fromLoader(data);
+    // A page that is left may be kept, its frames and workers with it, and one that was writing would keep the enclave's
+    // database for itself: no other tab could write for as long as this one is kept. So the frame goes at once.
+    const { signal } = this.#listening;
+    page.addEventListener("pagehide", () => ((this.#away = true), this.#close()), { signal });
+    page.addEventListener("pageshow", (event) => /** @type {PageTransitionEvent} */ (event).persisted && this.#leave(), { signal });
   }
 
   /**
@@ -75,6 +83,11 @@ export class Session {
   /** Ends the worker, without a word to the listener. */
   dispose() {
     this.#over = true;
+    this.#listening.abort();
+    this.#close();
+  }
+
+  #close() {
     this.#app.port1.close();
     this.#frame.port1.close();
     this.#view.remove();
@@ -102,6 +115,7 @@ export class Session {
   }
 
   #leave() {
+    if (this.#over) return;
     this.#over = true;
     this.#fail(new KmsError("launch_refused", "while it started, the page was left; connect again", { retryable: true, details: { cause: LEFT } }));
     this.#listener.left();
@@ -109,7 +123,7 @@ export class Session {
 
   /** @param {string} message */
   #die(message) {
-    if (this.#over) return;
+    if (this.#over || this.#away) return;
     this.#over = true;
     this.#fail(new KmsError("launch_refused", `while it started, ${message}`));
     this.#listener.died(message);

@@ -1,6 +1,6 @@
 // One small interface over three engines.
 //
-//   browser  engine, version(), newPage(), close(), kill(), restart({ kill })
+//   browser  engine, version(), newPage(url), putAway(page, blank), close(), kill(), restart({ kill })
 //   page     a frame, with goto, reload, screenshot, console, bringToFront, close
 //   frame    evaluate(fn, ...args), frame(prefix), click, type, press, waitFor
 //

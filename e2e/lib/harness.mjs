@@ -19,6 +19,8 @@ import { contentTypes, serve } from "./server.mjs";
 const pages = fileURLToPath(new URL("../pages/", import.meta.url));
 const artifacts = fileURLToPath(new URL("../artifacts/", import.meta.url));
 
+const BLANK = "/blank.html";
+
 async function file(directory, path) {
   const full = normalize(join(directory, path));
   if (!full.startsWith(directory)) return undefined;
@@ -62,7 +64,12 @@ export class App {
     if (pathname === "/configuration.json") {
       return { headers: { "content-type": contentTypes.json }, body: JSON.stringify(this.configuration) };
     }
-    if (pathname.startsWith("/sdk/")) return await file(join(root, "sdk/"), pathname.slice(5));
+    if (pathname.startsWith("/sdk/")) {
+      const module = await file(join(root, "sdk/"), pathname.slice(5));
+      if (module) module.headers["cache-control"] = "max-age=3600"; // it stays as it is for as long as this origin
+      return module;
+    }
+    if (pathname === BLANK) return { headers: { "content-type": contentTypes.html, ...this.pageHeaders() }, body: "<!doctype html><title>blank</title>" };
     const page = await file(pages, pathname === "/" ? "app.html" : pathname.slice(1));
     if (page?.headers["content-type"] === contentTypes.html) Object.assign(page.headers, this.pageHeaders());
     return page;
@@ -212,7 +219,7 @@ export class Bench {
 
   /** A new page at the app (or at url), with the SDK loaded. */
   async open(url = `${this.site.app.origin}/`) {
-    const page = await this.browser.newPage();
+    const page = await this.browser.newPage(url);
     this.pages.push(page);
     await this.visit(page, url);
     return page;
@@ -257,7 +264,7 @@ export class Bench {
   }
 
   async closePages() {
-    for (const page of this.pages.splice(0)) await page.close();
+    for (const page of this.pages.splice(0)) await this.browser.putAway(page, `${this.site.app.origin}${BLANK}`);
   }
 
   async keep(name) {

@@ -31,6 +31,8 @@ const firefoxPreferences = {
   "network.cookie.sameSite.laxByDefault": false,
   "app.update.auto": false,
   "dom.push.connection.enabled": false,
+  // Compiling six megabytes again, better, takes longer than most pages of these tests live.
+  "javascript.options.wasm_optimizingjit": false,
   "network.captive-portal-service.enabled": false,
   "network.connectivity-service.enabled": false,
 };
@@ -41,6 +43,7 @@ function options(engine, profileDir, { preferences, args = [] }) {
     userDataDir: profileDir,
     timeout: 60_000,
     protocolTimeout: 180_000,
+    networkEnabled: false, // nothing here listens to requests, and Firefox tells of each at length
     defaultViewport: { width: 1000, height: 800 },
   };
   if (engine === "chromium") {
@@ -57,6 +60,25 @@ function options(engine, profileDir, { preferences, args = [] }) {
   };
 }
 
+// In the document of an element: takes note of the next click, if that is on the element.
+function expectClick(element) {
+  window.clickArrived = false;
+  addEventListener("click", (event) => (window.clickArrived = event.composedPath().includes(element)), { capture: true, once: true });
+}
+
+// Whether the click on the element has. One that has taken its document away did.
+async function arrived(element) {
+  const end = Date.now() + 500;
+  do {
+    try {
+      if (await element.evaluate(() => window.clickArrived)) return true;
+    } catch {
+      return true;
+    }
+  } while (Date.now() < end);
+  return false;
+}
+
 /** A document: a page's main frame, or a frame in it at any depth. */
 class Frame {
   constructor(page, locate) {
@@ -69,15 +91,19 @@ class Frame {
     return outcome(await within("evaluate", scriptLimit, this.locate().evaluate(expression(fn, args))));
   }
 
-  /** Clicks the element with a real mouse event at its centre. */
+  /**
+   * Clicks the element with a real mouse event at its centre, again until it has arrived there. A dialog may put another
+   * screen in the place of the one that the element was found in, and a frame that has just been shown, or moved, may miss
+   * a click.
+   */
   async click(selector) {
-    // A dialog may put another screen in the place of the one that the element was found in.
     await eventually(`a click on ${selector}`, async () => {
       try {
         const element = await this.#element(selector);
         await element.scrollIntoView();
+        await element.evaluate(expectClick);
         await element.click();
-        return true;
+        return await arrived(element);
       } catch (error) {
         if (!/detached|not clickable/.test(error.message)) throw error;
         return false;
@@ -95,7 +121,7 @@ class Frame {
     const end = Date.now() + 1500;
     do await this.click(selector);
     while (!(await focused()) && Date.now() < end);
-    await this.page.handle.keyboard.type(text);
+    await this.page.tab.keyboard.type(text);
   }
 
   /** Types into fields, by selector, and clicks the button once it may be. */
@@ -111,7 +137,7 @@ class Frame {
 
   /** Presses a named key ("Enter", "Tab", "Escape") wherever the focus is. */
   async press(key) {
-    await this.page.handle.keyboard.press(key);
+    await this.page.tab.keyboard.press(key);
   }
 
   /** Waits until selector matches a visible element. */
@@ -136,23 +162,36 @@ class Frame {
 }
 
 class Page extends Frame {
-  /** Console messages and uncaught errors since the page was made: { type, text }. */
+  /** Console messages and uncaught errors since the page was made, or put away: { type, text }. */
   console = [];
+  /** Whether another test may have it. */
+  reusable = false;
 
   constructor(handle) {
     super(undefined, () => handle.mainFrame());
     this.page = this;
-    this.handle = handle;
+    this.tab = handle;
     handle.on("console", (message) => this.console.push({ type: message.type(), text: message.text() }));
     handle.on("pageerror", (error) => this.console.push({ type: "pageerror", text: String(error?.message ?? error) }));
   }
 
+  /** Puppeteer's page. Who takes it may change what a navigation leaves, so that the page serves no other test. */
+  get handle() {
+    this.reusable = false;
+    return this.tab;
+  }
+
+  /** Whether it shows something of url's origin. */
+  at(url) {
+    return URL.canParse(this.tab.url()) && new URL(this.tab.url()).origin === new URL(url).origin;
+  }
+
   async goto(url) {
-    await this.handle.goto(url, { waitUntil: "load", timeout: 30_000 });
+    await this.tab.goto(url, { waitUntil: "load", timeout: 30_000 });
   }
 
   async reload() {
-    await this.handle.reload({ waitUntil: "load", timeout: 30_000 });
+    await this.tab.reload({ waitUntil: "load", timeout: 30_000 });
   }
 
   /** Saves what the page downloads in this directory. Chromium only. */
@@ -162,19 +201,21 @@ class Page extends Frame {
   }
 
   async bringToFront() {
-    await this.handle.bringToFront();
+    await this.tab.bringToFront();
   }
 
   async screenshot(path) {
-    await this.handle.screenshot({ path });
+    await this.tab.screenshot({ path });
   }
 
   async close() {
-    await this.handle.close();
+    await this.tab.close();
   }
 }
 
 class Browser {
+  #spare;
+
   constructor(engine, profileDir, handle) {
     this.engine = engine;
     this.profileDir = profileDir;
@@ -187,8 +228,24 @@ class Browser {
     return await this.handle.version();
   }
 
-  async newPage() {
-    return new Page(await this.handle.newPage());
+  /** A page that has been put away, if that was at url's origin, or else a new one. */
+  async newPage(url) {
+    const page = url && this.#spare?.at(url) ? this.#spare : new Page(await this.handle.newPage());
+    if (page === this.#spare) this.#spare = undefined;
+    page.reusable = this.engine === "chromium"; // Firefox now and then takes half a minute to leave one
+    return page;
+  }
+
+  /** Ends what is in a page, and keeps it for another test: at blank, an empty page of the same origin. A new one costs twice as much. */
+  async putAway(page, blank) {
+    if (!page.reusable || this.#spare || !page.at(blank)) return await page.close();
+    try {
+      await page.goto(blank);
+    } catch {
+      return await page.close();
+    }
+    page.console = [];
+    this.#spare = page;
   }
 
   /** Ends the browser as a user would. */

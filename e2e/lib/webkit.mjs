@@ -256,6 +256,11 @@ class Browser {
     return new Page(this, window);
   }
 
+  /** Closes it: WebKit keeps what is in a page that is left, its worker and all. */
+  async putAway(page) {
+    await page.close();
+  }
+
   /** Ends the browser as a user would. */
   async close() {
     try {

@@ -147,6 +147,27 @@ eachEngine("faults", (bench, engine) => {
     await page.evaluate(async () => kms.jwt.sign({ kid: (await kms.keys.create({ purpose: "signing" })).key.kid, audience: "a", ttlSeconds: 5 }));
   });
 
+  it("a page that is left in the middle of its work keeps no other tab from its own", async () => {
+    const work = (page, account) => page.evaluate(async (account) => {
+      await startKms({ account, timeoutMs: 20_000 });
+      if ((await kms.vault.status()).state === "absent") await kms.vault.create({ persistence: "device", lock: "none" });
+      const more = () => kms.keys.create({ purpose: "signing" }).then(more, () => {});
+      for (let i = 0; i < 4; i++) more();
+    }, account);
+    const { app } = bench.site;
+    app.extra.set("/elsewhere.html", { headers: { "content-type": "text/html", ...app.pageHeaders() }, body: "<title>elsewhere</title>" });
+    for (const round of [1, 2, 3]) {
+      const left = await bench.open();
+      await work(left, `left ${round}`);
+      await left.goto(`${app.origin}/elsewhere.html`); // WebKit keeps the page, and whatever is in it
+      const page = await bench.open();
+      await work(page, `beside ${round}`);
+      await work(page, `left ${round}`); // another worker of the same page, on the vault of the page that was left
+      await page.evaluate(() => kms.keys.create({ purpose: "signing" }));
+      await bench.closePages();
+    }
+  });
+
   it("storage that is deleted underneath is said to be, and the vault is lost, not absent", async () => {
     const { app, host } = bench.site;
     const page = await bench.open();

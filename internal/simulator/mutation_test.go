@@ -174,6 +174,7 @@ func TestMutations(t *testing.T) {
 	}
 	for _, m := range mutations {
 		t.Run(m.name, func(t *testing.T) {
+			t.Parallel() // they run in processes of their own
 			out, err := schedules(m.name, "9999")
 			if err == nil {
 				t.Fatal("no schedule came upon it")

@@ -13,12 +13,13 @@ function setUp(t) {
     remove: () => (view.removed = true),
     show: (open) => heard.push(["show", open]),
   };
-  const session = new Session(view, listener);
+  const page = new EventTarget();
+  const session = new Session(view, listener, page);
   session.connect("https://kms.example", { account: "alice", share: new Uint8Array(32), marker: true, wasm: new ArrayBuffer(8) });
   const [[message, origin, transfer]] = handshakes;
   const [worker, loader] = transfer;
   t.after(() => (session.dispose(), worker.close(), loader.close()));
-  return { session, view, heard, message, origin, transfer, worker, loader };
+  return { session, view, page, heard, message, origin, transfer, worker, loader };
 }
 
 /** Until so many were heard; and a little longer, for what must not be. */
@@ -86,6 +87,20 @@ test("a page that is left is no death; a start that it ends says so, and may be 
   await hear(heard, 1);
   assert.deepEqual(heard, [["left", undefined]]);
   await assert.rejects(session.started, { code: "launch_refused", retryable: true, details: { cause: "left" } });
+});
+
+test("a page that is left takes the frame away at once, and is told when it is shown again", async (t) => {
+  const { view, page, heard, worker, loader } = setUp(t);
+  page.dispatchEvent(new Event("pagehide"));
+  assert.equal(view.removed, true);
+  loader.postMessage({ type: "left" });
+  worker.close();
+  await hear(heard, 0);
+  assert.deepEqual(heard, []);
+  page.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: false }));
+  assert.deepEqual(heard, []);
+  for (let i = 0; i < 2; i++) page.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+  assert.deepEqual(heard, [["left", undefined]]);
 });
 
 test("a port that is closed at the other end is a death", async (t) => {
