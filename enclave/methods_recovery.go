@@ -48,7 +48,12 @@ func (c *call) recoveryDone(method string) (outcome, error) {
 
 // logAs commits the leaf of what the handler has done, or is about to hand out.
 func (c *call) logAs(method string, details map[string]string) error {
-	return c.vault.Ledger.Submit(c.ctx, ledger.Op{Reserved: true, Urgent: true, Entry: audit.Entry{
+	return c.logWith(method, details, nil)
+}
+
+// logWith does so together with a change; apply may be nil.
+func (c *call) logWith(method string, details map[string]string, apply func(*ledger.Tx) error) error {
+	return c.vault.Ledger.Submit(c.ctx, ledger.Op{Reserved: true, Urgent: true, Apply: apply, Entry: audit.Entry{
 		Method: method, Origin: c.cfg.Origin, Outcome: "ok", Details: details,
 	}})
 }
@@ -138,8 +143,10 @@ func describeCheck(c *call, _ *api.None) (prompt.Confirm, error) {
 
 // recoveryCheck has the user prove that the phrase is still at hand.
 func recoveryCheck(c *call, _ *api.None) (outcome, error) {
+	var way *vault.Way
 	err := c.askPhrase(prompt.ForCheck, func(p *vault.Phrase) (*prompt.Problem, error) {
-		_, err := c.vault.Phrase(c.ctx, p)
+		var err error
+		way, err = c.vault.Phrase(c.ctx, p)
 		if errors.Is(err, vault.ErrWrongSecret) {
 			return &prompt.Problem{Code: prompt.PhraseOther}, c.outdated(c.vault)
 		}
@@ -148,7 +155,7 @@ func recoveryCheck(c *call, _ *api.None) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	if err := c.logAs(c.row.Method, nil); err != nil {
+	if err := c.logWith(c.row.Method, nil, c.vault.KeepMark(way)); err != nil {
 		return outcome{}, err
 	}
 	return c.recoveryDone("recovery.check")

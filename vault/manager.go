@@ -258,7 +258,7 @@ func (m *Manager) Unlock(ctx context.Context, v *Vault, way *Way, entry audit.En
 		}
 		if err := open.Ledger.Submit(ctx, ledger.Op{
 			Reserved: true, Urgent: true, Entry: entry,
-			Apply: func(tx *ledger.Tx) error { return open.keepMark(tx, way) },
+			Apply: open.KeepMark(way),
 		}); err != nil {
 			open.close()
 			return nil, err

@@ -6,6 +6,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/json/v2"
+	"errors"
 
 	"github.com/kms-enclave/kms-enclave/ledger"
 	"github.com/kms-enclave/kms-enclave/store"
@@ -45,17 +46,19 @@ func (v *Vault) putMark(tx *ledger.Tx, slot string, secret []byte) error {
 	return putJSON(tx, markName(slot), markRecord{Mark: mark})
 }
 
-// keepMark records the mark of a way in that has opened the vault, if it is not there: vaults
-// of earlier releases have none.
-func (v *Vault) keepMark(tx *ledger.Tx, way *Way) error {
-	if way.mark == nil {
-		return nil
+// KeepMark returns what records the mark of a way in that has opened the vault, if it is
+// not there, or damaged: vaults of earlier releases have none. It fails for nothing that is
+// stored, because that must not keep a user out.
+func (v *Vault) KeepMark(way *Way) func(tx *ledger.Tx) error {
+	return func(tx *ledger.Tx) error {
+		name := markName(way.Slot.ID)
+		raw, err := tx.Get(name)
+		_, damaged := errors.AsType[*ledger.IntegrityError](err)
+		if way.mark == nil || raw != nil || err != nil && !damaged {
+			return nil
+		}
+		return putJSON(tx, name, markRecord{Mark: way.mark})
 	}
-	raw, err := tx.Get(markName(way.Slot.ID))
-	if err != nil || raw != nil {
-		return nil // one that is damaged must not keep its user out
-	}
-	return putJSON(tx, markName(way.Slot.ID), markRecord{Mark: way.mark})
 }
 
 // checkMark makes sure that whoever made the vault knew the way in, or had it open.

@@ -3,10 +3,12 @@
 package vault
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json/v2"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -172,6 +174,43 @@ func TestMarkFollowsChange(t *testing.T) {
 	}
 	if _, _, err := p.comesBack(genuine, func(r *Return) (*Way, error) { return r.Phrase(ctx, first) }); !errors.Is(err, ErrWrongSecret) {
 		t.Errorf("by the phrase before: %v", err)
+	}
+}
+
+// TestMarkHeals: a mark that is damaged keeps nobody out, and is made anew by the way in that it is of.
+func TestMarkHeals(t *testing.T) {
+	ctx := t.Context()
+	p := newProfile(t)
+	n := p.passphrase("one")
+	p.create(nil, n)
+	phrase := p.phrase()
+	p.change(Change{Way: must[*Way](t)(p.vault().Passphrase(ctx, "one")), Phrase: phrase})
+	whole := p.mirrored()
+	ways := map[string]func() *Way{
+		n.slot.ID: func() *Way { return must[*Way](t)(p.vault().Passphrase(ctx, "one")) },
+		"":        func() *Way { return must[*Way](t)(p.vault().Phrase(ctx, phrase)) },
+	}
+	for id, way := range ways {
+		name := markName(id)
+		at := slices.IndexFunc(whole, func(r store.Record) bool { return r.Name == name })
+		damaged := bytes.Clone(whole[at].Value)
+		damaged[len(damaged)-1] ^= 1
+		if err := p.db.Commit(ctx, store.Batch{Vault: p.cfg.ID, Expect: unrelated, Put: []store.Record{{Name: name, Value: damaged}}}); err != nil {
+			t.Fatal(err)
+		}
+		p.m.Close()
+		p.m = NewManager(p.cfg)
+		p.unlock(way())
+	}
+	genuine := p.mirrored()
+	p.lose()
+	for name, by := range map[string]func(*Return) (*Way, error){
+		"passphrase": func(r *Return) (*Way, error) { return r.Passphrase(ctx, "one") },
+		"phrase":     func(r *Return) (*Way, error) { return r.Phrase(ctx, phrase) },
+	} {
+		if _, _, err := p.comesBack(genuine, by); err != nil {
+			t.Errorf("by %s: %v", name, err)
+		}
 	}
 }
 
