@@ -43,7 +43,9 @@ test-browsers: tools-for-tests
 bench: tools-for-tests
 	node bench/run.mjs
 	node bench/user.mjs
+	node bench/bounds.mjs
 	node bench/verify.mjs
+	go test ./audit -run '^$$' -bench VerifyFile # 100,000 entries of an exported log
 
 profile: tools-for-tests
 	node bench/profile.mjs pipelined

@@ -14,6 +14,7 @@
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { emptyEnclaveStorage, mirrored } from "../e2e/lib/appstorage.mjs";
 import { launch } from "../e2e/lib/browser.mjs";
 import { learnPhrase, newPassphrase } from "../e2e/lib/dialog.mjs";
 import { chosenEngines } from "../e2e/lib/engines.mjs";
@@ -100,14 +101,60 @@ async function floor(count) {
   return times;
 }
 
-async function opened(browser, site, account) {
-  const page = await browser.newPage();
+async function visit(page, site) {
   await page.goto(`${site.app.origin}/`);
   await eventually("the app", () => page.evaluate(() => typeof startKms === "function"));
-  await page.evaluate((account) => startKms({ account, timeoutMs: 60_000 }), account);
-  const frame = await page.frame(new URL(site.release.url).origin);
+}
+
+async function started(page, account, url) {
+  await page.evaluate((options) => startKms(options), { account, url, timeoutMs: 60_000 });
+  const frame = await page.frame(new URL(url).origin);
   await watch(frame);
-  return { page, frame };
+  return frame;
+}
+
+async function opened(browser, site, account, url = site.release.url) {
+  const page = await browser.newPage();
+  await visit(page, site);
+  return { page, frame: await started(page, account, url) };
+}
+
+/** In the app's page. */
+async function makeKeys(count) {
+  for (let left = count; left > 0; left -= 100) {
+    await Promise.all(Array.from({ length: Math.min(left, 100) }, (_, i) => kms.keys.create({ purpose: "signing", alg: "ES256", label: `key ${left - i}` })));
+  }
+}
+
+/** A vault whose storage was emptied comes back from what the app keeps: opening that, and writing the vault. The user's own time is left out. */
+async function cameBack(browser, site, rounds) {
+  const account = "came back", { url } = site.host.release; // a host that can be told to empty its storage
+  let { page, frame } = await opened(browser, site, account, url);
+  await begin(page, "vault.create", { persistence: "device", lock: "passphrase" });
+  await newPassphrase(frame, PASSPHRASE);
+  await ended(page);
+  await page.evaluate(makeKeys, KEYS);
+  const times = [];
+  for (let i = 0; i < rounds; i++) {
+    await mirrored(page, { account });
+    await emptyEnclaveStorage({ site, visit: (page) => visit(page, site) }, page);
+    frame = await started(page, account, url);
+    await begin(page, "mirror.restore");
+    await frame.waitFor("#passphrase");
+    await frame.fill({ "#passphrase": PASSPHRASE }, "#unlock");
+    const secret = await lastClick(frame);
+    await frame.waitFor("[role=alertdialog] #confirm:enabled", 60_000);
+    const opening = (await lastScreen(frame)) - secret;
+    await frame.click("#confirm");
+    const confirm = await lastClick(frame);
+    await frame.waitFor("#close:enabled", 60_000);
+    times.push(opening + (await lastScreen(frame)) - confirm);
+    await frame.click("#close");
+    const { result } = await ended(page);
+    if (result.counts.keys !== KEYS) throw new Error(`${result.counts.keys} keys came back`);
+  }
+  await page.close();
+  return times;
 }
 
 async function deviceUnlocks(browser, site, rounds) {
@@ -175,11 +222,7 @@ async function measure(engine, site) {
     await begin(page, "vault.create", { persistence: "device", lock: "passphrase" });
     await newPassphrase(frame, PASSPHRASE);
     await ended(page);
-    await page.evaluate(async (count) => {
-      for (let left = count; left > 0; left -= 100) {
-        await Promise.all(Array.from({ length: Math.min(left, 100) }, (_, i) => kms.keys.create({ purpose: "signing", alg: "ES256", label: `key ${left - i}` })));
-      }
-    }, KEYS);
+    await page.evaluate(makeKeys, KEYS);
     const base = await page.evaluate(floor, KEYS);
 
     const shown = [], unlocked = [];
@@ -250,6 +293,7 @@ async function measure(engine, site) {
       await other.page.close();
     }
     row(`restore ${KEYS} keys: opening the file, and writing the vault`, restored, "< 2000", base);
+    row(`come back from a mirror of ${KEYS} keys, passphrase included`, await cameBack(browser, site, ROUNDS), "< 2000", base);
     print(engine, await browser.version(), rows);
   } finally {
     await browser.close();

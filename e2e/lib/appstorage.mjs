@@ -1,6 +1,19 @@
 // What browsers keep, taken away or carried over by hand: the enclave's storage, and the app's. Under WebDriver WebKitGTK keeps nothing
 // at all over a restart, not even first-party storage, which it keeps for users.
 
+import { eventually } from "./process.mjs";
+
+/** Waits until what the app keeps is the vault's newest state. */
+export const mirrored = (page, { account }) => eventually("the mirror", () => page.evaluate(async (account) => {
+  const answer = (request) => new Promise((resolve) => (request.onsuccess = () => resolve(request.result)));
+  const database = await answer(indexedDB.open("kms-enclave-mirror"));
+  if (!database.objectStoreNames.contains("mirrors")) return database.close();
+  const kept = await answer(database.transaction("mirrors").objectStore("mirrors").get([kms.release.origin, account]));
+  database.close();
+  const { commit } = await kms.mirror.records({ after: "vault/-" }); // nothing comes after it
+  return kept?.generation > 0 && kept.commit >= commit;
+}, account), { timeoutMs: 60_000 });
+
 /** In the app's page: everything in its IndexedDB, as JSON. */
 export async function readAppStorage() {
   const answer = (request) => new Promise((resolve, reject) => {

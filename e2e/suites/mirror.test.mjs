@@ -4,28 +4,16 @@
 
 import assert from "node:assert/strict";
 import { it } from "node:test";
-import { emptyEnclaveStorage, restartApp } from "../lib/appstorage.mjs";
+import { emptyEnclaveStorage, mirrored, restartApp } from "../lib/appstorage.mjs";
 import { begin, result } from "../lib/call.mjs";
 import { closeDone, learnPhrase, newPassphrase, problem, prove } from "../lib/dialog.mjs";
 import { eachEngine } from "../lib/harness.mjs";
-import { eventually } from "../lib/process.mjs";
 import { verifyJWT } from "../lib/verify.mjs";
 
 const PASSPHRASE = "correct horse battery staple";
 
 const sign = (page, kid) => page.evaluate(async (kid) => (await kms.jwt.sign({ kid, audience: "a", ttlSeconds: 60 })).token, kid);
 const start = (page, options) => page.evaluate((options) => startKms(options), options);
-
-/** Waits until what the app keeps is the vault's newest state. */
-const mirrored = (page, { account }) => eventually("the mirror", () => page.evaluate(async (account) => {
-  const answer = (request) => new Promise((resolve) => (request.onsuccess = () => resolve(request.result)));
-  const database = await answer(indexedDB.open("kms-enclave-mirror"));
-  if (!database.objectStoreNames.contains("mirrors")) return database.close();
-  const kept = await answer(database.transaction("mirrors").objectStore("mirrors").get([kms.release.origin, account]));
-  database.close();
-  const { commit } = await kms.mirror.records({ after: "vault/-" }); // nothing comes after it
-  return kept?.generation > 0 && kept.commit >= commit;
-}, account), { timeoutMs: 20_000 });
 
 /** A vault with a passphrase and a key, mirrored. */
 async function furnished(bench, options, { phrase = false } = {}) {

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { contentTypes, serve } from "../lib/server.mjs";
 import { wasmExec } from "./build.mjs";
 
-const limitMs = 240_000; // of one binary in one engine
+const LIMIT_MS = 240_000; // of one binary in one engine
 
 const integrity = (text) => `sha384-${createHash("sha384").update(text).digest("base64")}`;
 const here = (name) => readFile(new URL(name, import.meta.url), "utf8");
@@ -47,7 +47,7 @@ function counts(output) {
   return { pass: of("PASS"), fail: of("FAIL"), skip: of("SKIP"), top: output.match(/^--- PASS: /gm)?.length ?? 0 };
 }
 
-function problem(output, exit, n) {
+function problem(output, exit, n, limitMs) {
   if (exit === null) return `not done after ${limitMs} ms`;
   if (n.fail > 0 || exit !== 0) return `${n.fail} failed, exit code ${exit}`;
   if (!/^PASS$/m.test(output)) return "got no PASS line";
@@ -56,7 +56,7 @@ function problem(output, exit, n) {
   return undefined;
 }
 
-async function drive(page, origin, index, args) {
+async function drive(page, origin, index, args, limitMs) {
   await page.goto(`${origin.ip}/`);
   const request = { frame: `${origin.localhost}/frame.html`, module: `/${index}.wasm`, args, env: { GOTRACEBACK: "all" } };
   await page.evaluate((r) => start(r), request);
@@ -78,8 +78,8 @@ async function drive(page, origin, index, args) {
  * Runs one binary in a page. Returns its full output, how many tests passed (subtests
  * included), and in wrong what is not as wanted, if anything is not.
  */
-export async function runBinary(page, origin, index, args = []) {
-  const { output, exit } = await drive(page, origin, index, ["-test.v", "-test.timeout=200s", ...args]);
+export async function runBinary(page, origin, index, args = [], limitMs = LIMIT_MS) {
+  const { output, exit } = await drive(page, origin, index, ["-test.v", `-test.timeout=${limitMs - 40_000}ms`, ...args], limitMs);
   const n = counts(output);
-  return { output, passed: n.pass, wrong: problem(output, exit, n) };
+  return { output, passed: n.pass, wrong: problem(output, exit, n, limitMs) };
 }

@@ -1,0 +1,117 @@
+//go:build js && wasm
+
+package enclave_test
+
+import (
+	"crypto/rand"
+	"flag"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/kms-enclave/kms-enclave/api"
+	"github.com/kms-enclave/kms-enclave/audit"
+	"github.com/kms-enclave/kms-enclave/enclave/enclavetest"
+	"github.com/kms-enclave/kms-enclave/keyengine/webcrypto"
+	"github.com/kms-enclave/kms-enclave/ledger"
+	"github.com/kms-enclave/kms-enclave/store"
+	"github.com/kms-enclave/kms-enclave/store/indexeddb"
+	"github.com/kms-enclave/kms-enclave/vault"
+)
+
+var (
+	entries = flag.Uint64("entries", 3000, "entries of the log in TestLongLog")
+	samples = flag.Int("samples", 20, "signatures of each kind in TestLongLog")
+)
+
+// TestLongLog: with a long log, in a browser, one still signs, opens the vault and reads the log's
+// end. How long that takes, beside a vault with a short one and in turn with it, is what it
+// prints; make bench has it with a million entries.
+func TestLongLog(t *testing.T) {
+	engine, err := webcrypto.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func(t *testing.T, name string) store.Store {
+		db, err := indexeddb.Open(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return db
+	}
+	o := enclavetest.NewOrigin(t, enclavetest.Platform{Engine: engine, Open: open})
+	type logged struct {
+		account, kid string
+		c            *enclavetest.Client
+		signed       []time.Duration
+		opened       []time.Duration
+	}
+	short, long := &logged{account: "short"}, &logged{account: "long"}
+	both := []*logged{short, long}
+	for _, l := range both {
+		l.c = o.ConnectAs(enclavetest.App, l.account)
+		l.c.CreateVault()
+		l.kid = l.c.CreateKey("signing", "").KID
+	}
+	sign := func(l *logged) {
+		l.c.Must("jwt.sign", map[string]any{"kid": l.kid, "audience": "a", "ttlSeconds": 60}, nil)
+	}
+	for range *samples { // the browser's compilers come to rest
+		sign(short)
+		sign(long)
+	}
+
+	m := vault.NewManager(vault.ManagerConfig{
+		Config: vault.Config{Engine: engine, Rand: rand.Reader, Now: time.Now},
+		Device: long.c.Device, ID: vault.ID(enclavetest.App, long.account), Share: o.Share, Marker: true,
+	})
+	defer m.Close()
+	v, err := m.Current(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	op := ledger.Op{Reserved: true, Entry: audit.Entry{Method: "jwt.sign", Origin: enclavetest.App, Outcome: "ok", KID: long.kid}}
+	for left := *entries; left > 0; {
+		many := min(left, 2048)
+		waiting := make([]*ledger.Submission, many)
+		for i := range waiting {
+			waiting[i] = v.Ledger.Start(t.Context(), op)
+		}
+		for _, s := range waiting {
+			if err := s.Wait(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		left -= many
+	}
+	t.Logf("%d entries in %v", *entries, time.Since(began).Round(time.Millisecond))
+
+	timed := func(do func(l *logged), of func(l *logged) *[]time.Duration, n int) {
+		for range n {
+			for _, l := range both {
+				began := time.Now()
+				do(l)
+				*of(l) = append(*of(l), time.Since(began))
+			}
+		}
+	}
+	timed(sign, func(l *logged) *[]time.Duration { return &l.signed }, *samples)
+	timed(func(l *logged) {
+		l.c.Close()
+		l.c = o.ConnectAs(enclavetest.App, l.account)
+		sign(l)
+	}, func(l *logged) *[]time.Duration { return &l.opened }, max(*samples/10, 1))
+
+	median := func(times []time.Duration) time.Duration { return slices.Sorted(slices.Values(times))[len(times)/2] }
+	tell := func(what string, a, b []time.Duration) {
+		t.Logf("%s: p50 %v, %v with a short log: %.2f×", what, median(b).Round(10*time.Microsecond), median(a).Round(10*time.Microsecond), float64(median(b))/float64(median(a)))
+	}
+	tell("jwt.sign", short.signed, long.signed)
+	tell("a new worker's vault, to its first signature", short.opened, long.opened)
+	var page api.Entries
+	long.c.Must("audit.entries", map[string]any{"from": *entries - 100, "limit": 50}, &page)
+	if status := long.c.Status(); status.Counts.Entries < *entries || len(page.Entries) != 50 {
+		t.Errorf("%d entries, and a page of %d", status.Counts.Entries, len(page.Entries))
+	}
+}
