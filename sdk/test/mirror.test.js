@@ -184,6 +184,22 @@ test("storage that was put back, or replaced, does not take the mirror's place",
   await same(vault);
 });
 
+test("a vault that is made anew between two pages is not mixed with the one before", async () => {
+  const { vault, tab } = filled();
+  const mirror = tab.mirror();
+  assert.equal(await mirror.follow(1), true);
+  const before = await kept();
+  const anew = vault.worker();
+  tab.beforePage = (after) => after && (vault.name = "second");
+  tab.write({ "key/c": "C" });
+  await mirror.read(2);
+  assert.deepEqual(await kept(), before);
+  // The worker of the one that was made anew reads it from the beginning, under a later revision of the share.
+  anew.write({ "vault/-": "another header" });
+  assert.equal(await anew.mirror().follow(2), true);
+  await same(vault);
+});
+
 test("a vault that nobody could bring back is not kept, and what was kept of it goes", async () => {
   const { vault, tab } = filled();
   const mirror = tab.mirror();
@@ -245,4 +261,14 @@ test("storage that cannot be used is said to be, and an enclave that knows no mi
   await assert.rejects(mirror.follow(1), { code: "unknown_method" });
   assert.equal(await mirror.follow(1), true);
   assert.equal(asked, 1);
+});
+
+test("storage that never answers is given up", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  globalThis.indexedDB = { open: () => ({}) };
+  const state = newStore().state();
+  state.catch(() => {});
+  await Promise.resolve();
+  t.mock.timers.tick(60_000);
+  await assert.rejects(state, { code: "storage_unavailable" });
 });
