@@ -2,7 +2,10 @@
 // or is taken away. Nothing that was answered is lost, and what is left of it is said in words.
 
 import assert from "node:assert/strict";
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { describe, it } from "node:test";
+import { temporaryProfile } from "../lib/browser.mjs";
 import { begin, result } from "../lib/call.mjs";
 import { newPassphrase, prove } from "../lib/dialog.mjs";
 import { chosenEngines } from "../lib/engines.mjs";
@@ -368,6 +371,33 @@ for (const engine of chosenEngines().filter((each) => each in secluded)) {
         const outside = await bench.open();
         await outside.evaluate(() => startKms({ account: "private" }));
         assert.equal(await outside.evaluate(async () => (await kms.vault.status()).state), "absent");
+      } finally {
+        await bench.stop();
+        await site.stop();
+      }
+    });
+  });
+}
+
+// What a browser cannot make a directory of, because it is a file: even root cannot write there.
+const unwritable = { chromium: "Default/IndexedDB", firefox: "storage" };
+
+for (const engine of chosenEngines().filter((each) => each in unwritable)) {
+  describe(`${engine}: read-only`, () => {
+    it("in a profile that cannot be written connect says so, and stores nothing", async () => {
+      const site = await Site.start();
+      const bench = new Bench(engine, site);
+      try {
+        bench.profile = await temporaryProfile(engine);
+        const path = join(bench.profile.path, unwritable[engine]);
+        await mkdir(dirname(path), { recursive: true });
+        await writeFile(path, "");
+        await bench.relaunch();
+        const page = await bench.open();
+        for (let i = 0; i < 2; i++) {
+          await assert.rejects(page.evaluate(() => startKms({ account: "read-only" })), { code: "storage_unavailable", message: /the app's IndexedDB cannot be used; allow storage for this site/ });
+        }
+        assert.equal(await page.evaluate(() => document.querySelectorAll("dialog").length), 0);
       } finally {
         await bench.stop();
         await site.stop();
