@@ -51,7 +51,7 @@ profile: tools-for-tests
 	node bench/profile.mjs pipelined
 	node bench/profile.mjs sequential
 
-# Hours: SOAK="kills --kills 20" and the like make it shorter; node e2e/soak.mjs --help has the options.
+# Hours: SOAK="kills --kills 20 --acks 1000" and the like make it shorter; node e2e/soak.mjs --help has the options.
 soak: tools-for-tests
 	node e2e/soak.mjs $(SOAK)
 

@@ -4,7 +4,7 @@ import type { ErrorCode, Methods } from "./types.d.ts";
 
 export type * from "./types.d.ts";
 
-/** How sure it is that what runs is the pinned release; see "Launch levels" in the README. */
+/** How sure it is that what runs is the pinned release; see "Connect" in docs/embedding.md. */
 export type Level = "enforced" | "checked" | "unpinned";
 
 /** A release, as `enclave build` printed it. */
@@ -169,13 +169,14 @@ export interface Mirror extends Readonly<Named["mirror"]> {
  *   user's yes: what is being written is not called back.
  * - `backup.restore`: `exists` if there is a vault, locked or not; it takes the place of one whose storage was emptied. Unless you give
  *   `seen`, the SDK gives what it saw last of the vault that was here, and the enclave takes no older file.
- * - `mirror.restore`: `exists` if there is a vault; `not_found` if this app keeps no mirror (details.reason "no-mirror"); `integrity` if what
+ * - `mirror.restore`: `exists` if there is a vault; `not_found` if this app keeps no mirror (details.reason "no-mirror"), or one of another share ("share-missing"); `conflict` if another tab
+ *   changed it meanwhile; `integrity` if what
  *   it keeps is not what the enclave gave it, or is of another vault than was seen. The SDK hands in what it keeps and what it saw last: an older
  *   mirror is shown as that, and taken only from a user who types that it shall be.
  * - `backup.save`, `recovery.check`: `not_found` without a recovery phrase.
  * - `backup.save`: `cancelled` only before the download was begun. After that the user can save again, or say that the file is
  *   there, and Escape says so, too: the result tells what the file holds, and not that anybody has it.
- * - `vault.lock`: `unsupported` if the vault has no lock.
+ * - `vault.lock`, `vault.unlock`: `unsupported` if the vault has no lock.
  */
 export interface Kms extends Omit<Named, "mirror"> {
   readonly mirror: Mirror;

@@ -1,5 +1,5 @@
 // A whole app in TypeScript: connect, make a vault and a key, sign a token.
-// In an app of your own the import is "@kms-enclave/sdk", or the path of your vendored copy.
+// In an app of your own the import is the path of your vendored copy.
 
 import { connect, KmsError, type Key, type Kms, type Pin } from "../kms.js";
 
@@ -22,7 +22,10 @@ async function openVault(account: string): Promise<Kms> {
   // Each of these asks the user, in the enclave's own dialog. In a page, let a button do it: a dialog that nobody asked for is one to say no to.
   if (state === "absent") await kms.vault.create({ persistence: "device", lock: "passphrase", idleSeconds: 900 });
   if (state === "locked") await kms.vault.unlock();
-  if (state === "lost" && reason === "marker-without-vault") await kms.backup.restore({ lock: "passphrase" });
+  if (state === "lost" && reason === "marker-without-vault") {
+    if ((await kms.mirror.status()).kept) await kms.mirror.restore(); // the sealed copy that the SDK keeps
+    else await kms.backup.restore({ lock: "passphrase" });
+  }
   if (state === "lost" && reason === "share-missing") await kms.vault.destroy(); // only if the right share is gone for good; then restore, or begin again
   return kms;
 }

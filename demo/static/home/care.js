@@ -93,5 +93,5 @@ function backupOf({ log }) {
 
 function noneKept(log, done) {
   if (done.some(({ method }) => method === "backup.save")) return "A file was made, but nobody said that it was kept. Save one again.";
-  return log.complete ? "None was saved yet. If this browser's storage goes, the keys are gone." : "None was saved lately.";
+  return log.complete ? "None was saved yet. If this site's data is cleared, the keys are gone." : "None was saved lately.";
 }

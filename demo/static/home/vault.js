@@ -40,7 +40,7 @@ const faces = {
     const copy = gone && kept;
     return [
       face("alert", copy ? "Your vault can come back" : "Your vault is lost", reasons[reason] ?? "The enclave cannot open what this app remembers.", "bad"),
-      copy ? h("p", {}, "This app has kept a sealed copy, which it cannot read itself. It is of ", time(at), ", and opens as the vault did: with the passphrase, the passkey or the recovery phrase.") : null,
+      copy ? h("p", {}, "This app has kept a sealed copy, which it cannot read itself. It is of ", time(at), ". A passphrase or passkey of the vault opens it, or the recovery phrase.") : null,
       copy ? h("p", { class: "actions" }, button("return", "Bring it back", () => comeBack(session), { look: "primary big" })) : null,
       h("p", {}, copy
         ? "If that does not work, a backup file and the recovery phrase bring it back, too:"
@@ -85,7 +85,7 @@ async function restore(session, choice) {
 
 async function comeBack(session) {
   const { counts } = await session.ask((kms) => kms.mirror.restore());
-  return `Welcome back: your vault is as it was, with ${many(counts.keys, "key")}.`;
+  return `Welcome back: your vault is open again, with ${many(counts.keys, "key")}.`;
 }
 
 /** Has the user change the ways in, in the enclave's dialog. */
@@ -99,7 +99,7 @@ export async function manage(session) {
 /** What becomes of the vault if the browser clears its storage. */
 function returns({ lock, recovery }) {
   if (lock === "none" && !recovery.enabled) return "It is gone: only this device opens it. Protect it, or set up a recovery phrase, and this app keeps a sealed copy.";
-  return "It comes back from a sealed copy in this app, which opens as the vault does.";
+  return "It comes back from a sealed copy in this app, which a passphrase or passkey of the vault opens, or the recovery phrase.";
 }
 
 const passkeys = () => typeof PublicKeyCredential === "function";

@@ -10,7 +10,7 @@ export const vault = {
   needs: ({ status }) => ({
     unlocked: "You have a vault. The last step deletes it.",
     locked: "You have a vault, and it is locked. “Your keys” unlocks it.",
-    lost: "First clear away what is left of the lost vault, in the last step.",
+    lost: "You have a lost vault. “Your keys” says whether it can come back; see there first.",
   }[status?.state] ?? null),
 
   async run(session, form) {
@@ -55,7 +55,7 @@ export function describe(status) {
   ];
 }
 
-/** Lost is not absent: keys existed and cannot be had back, and somebody should know. */
+/** Lost is not absent: keys existed, and somebody should know. */
 function lost(status) {
   return h("div", { class: "notice", "data-tone": "bad" },
     h("p", {}, h("strong", {}, "Your vault is lost. That is not the same as never having had one.")),
