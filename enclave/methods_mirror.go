@@ -125,6 +125,9 @@ func mirrorRestore(c *call, p *api.MirrorRestoreParams) (outcome, error) {
 	}
 	screen.Older = !continues || found.Epoch < p.Seen.Epoch
 	screen.Unknown = p.Seen.Vault == "" || since.Size() == 0
+	if screen.Deleted, err = c.vaults.Deleted(c.ctx, back); err != nil {
+		return outcome{}, err
+	}
 	if err := c.acceptReturn(screen); err != nil {
 		return outcome{}, err
 	}
@@ -163,10 +166,10 @@ func (c *call) continues(back *vault.Return, since audit.Frontier, size uint64) 
 	return since.Root() == now, nil
 }
 
-// acceptReturn shows what came back. What is older than what was seen takes a typed word,
-// and so does what the app says nothing of.
+// acceptReturn shows what came back. What is older than what was seen takes a typed word, and so
+// does what the app says nothing of, what has not all of its log, and what the user has deleted.
 func (c *call) acceptReturn(screen prompt.Return) error {
-	if screen.Older || screen.Unknown {
+	if screen.Older || screen.Unknown || screen.Gap || screen.Deleted {
 		screen.Word = prompt.WordYes
 	}
 	for {
@@ -189,7 +192,7 @@ func (c *call) returnDetails(by vault.Slot, screen prompt.Return) map[string]str
 			details[name] = strconv.FormatUint(n, 10)
 		}
 	}
-	for name, is := range map[string]bool{"older": screen.Older, "unknown": screen.Unknown, "gap": screen.Gap} {
+	for name, is := range map[string]bool{"older": screen.Older, "unknown": screen.Unknown, "gap": screen.Gap, "deleted": screen.Deleted} {
 		if is {
 			details[name] = "yes"
 		}

@@ -58,12 +58,21 @@ type index struct {
 	removed []string // prefixes of pages that set made obsolete
 }
 
+// maxDepth is how many branches can lie above each other: a nibble of the key for each. Pages
+// that were forged can claim more.
+const maxDepth = 2 * len(hash{})
+
+var errDeep = &IntegrityError{What: "index: deeper than any key"}
+
 func newIndex(load pageLoader) index { return index{top: &page{}, load: load} }
 
 // get returns the fingerprint stored under key.
 func (x *index) get(ctx context.Context, key hash) (fingerprint hash, found bool, err error) {
 	p, depth := x.top, 0
 	for p.children != nil {
+		if depth == maxDepth {
+			return hash{}, false, errDeep
+		}
 		c := &p.children[nibble(key, depth)]
 		if c.count == 0 {
 			return hash{}, false, nil
@@ -105,6 +114,9 @@ func (p *page) count() int {
 func (x *index) update(ctx context.Context, p *page, key hash, fp *hash, depth int) (*page, error) {
 	if p.children == nil {
 		return updateLeaf(p, key, fp, depth), nil
+	}
+	if depth == maxDepth {
+		return nil, errDeep
 	}
 	at := nibble(key, depth)
 	c := p.children[at]

@@ -200,3 +200,26 @@ func FuzzRoot(f *testing.F) {
 		}
 	})
 }
+
+// TestIndexDeep: branches that lie deeper above each other than a key has digits are damage, not a panic.
+func TestIndexDeep(t *testing.T) {
+	bottom := &page{}
+	for range 2 * maxDepth {
+		children := [16]child{}
+		for i := range children {
+			children[i] = child{count: maxLeaf + 1, page: bottom}
+		}
+		bottom = &page{children: &children}
+	}
+	x := newIndex(pages{}.load)
+	x.top = bottom
+	key := indexKey(store.Name{Kind: "key", ID: "a"})
+	if _, _, err := x.get(t.Context(), key); err != errDeep {
+		t.Errorf("get: %v", err)
+	}
+	for _, fp := range []*hash{nil, {1}} {
+		if err := x.set(t.Context(), key, fp); err != errDeep {
+			t.Errorf("set: %v", err)
+		}
+	}
+}

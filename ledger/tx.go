@@ -132,6 +132,31 @@ func (tx *Tx) All(kind string) (records []store.Record, damaged []store.Name, er
 	return records, damaged, nil
 }
 
+// Foreign looks for records that nobody wrote: of these kinds, which the index has, and of the
+// log, at its end or behind it. An IntegrityError if there is one: records that come later would
+// stand among them.
+func (tx *Tx) Foreign(kinds ...string) error {
+	known, err := tx.l.wholeIndex(tx.ctx)
+	if err != nil {
+		return err
+	}
+	for _, kind := range kinds {
+		if err := tx.l.scanAll(tx.ctx, kind, func(r store.Record) error {
+			_, err := known(tx.ctx, r.Name)
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	end := tx.l.state.root.flushed()
+	return tx.l.scanAll(tx.ctx, KindLog, func(r store.Record) error {
+		if first, err := audit.ParseBatchID(r.ID); err != nil || first >= end {
+			return &IntegrityError{What: describe(r.Name)}
+		}
+		return nil
+	})
+}
+
 // Log returns up to limit leaves from seq on, as canonical entries.
 func (tx *Tx) Log(from uint64, limit int) ([][]byte, error) {
 	committed := tx.l.state.root.size()

@@ -189,8 +189,9 @@ type Return struct {
 	Older   bool     `json:"older,omitzero"`   // it is not the newest state that was seen here
 	Unknown bool     `json:"unknown,omitzero"` // the app does not say what it has seen
 	Gap     bool     `json:"gap,omitzero"`     // its log cannot be read from end to end
+	Deleted bool     `json:"deleted,omitzero"` // the user deleted this vault here
 	Lock    string   `json:"lock"`             // "none", "passphrase" or "passkey": how it opens
-	Word    string   `json:"word,omitzero"`    // to type, if it is older or unknown
+	Word    string   `json:"word,omitzero"`    // to type, if it is any of these
 	Problem *Problem `json:"problem,omitzero"`
 }
 

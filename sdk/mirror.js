@@ -5,7 +5,7 @@
 // the enclave opens and checks it (mirror.restore). A vault that only the device opens has no mirror.
 //
 //   database "kms-enclave-mirror", version 1; all keys begin with [origin of the enclave, account]
-//   "mirrors"  [origin, account]                     { vault, commit, generation, revision, at, length, reading? }
+//   "mirrors"  [origin, account]                     { vault, commit, generation, revision, at, size, reading? }
 //   "records"  [origin, account, generation, name]   base64url text
 //   "changes"  [origin, account, from, to]           { vault, to, put: [name, text][], removed: name[] }
 //
@@ -23,8 +23,8 @@ import { BLOCKED_MS, within } from "./share.js";
 const DATABASE = "kms-enclave-mirror";
 const STORES = Object.freeze(["mirrors", "records", "changes"]);
 
-/** How much is kept of one vault, in characters of base64url: what the enclave takes back, see vault.MaxMirror. */
-const MAX_LENGTH = Math.floor((32 << 20) * (4 / 3)) - (1 << 20);
+/** How much is kept of one vault, in bytes as the enclave counts them when it takes a mirror back: see vault.MaxMirror and sizeOf. */
+const MAX_SIZE = 31 << 20;
 
 /** So many changes wait for one that is missing; then everything is read. */
 const MAX_WAITING = 64;
@@ -35,7 +35,7 @@ const OFFER_LENGTH = 512 << 10;
 /** @typedef {import("./types.d.ts").MirrorChanges} Changes */
 /** @typedef {import("./types.d.ts").MirrorRecord} MirrorRecord */
 
-/** A generation of records that is being read. @typedef {{ vault: string, commit: number, generation: number, length: number, goal?: number }} Reading */
+/** A generation of records that is being read. @typedef {{ vault: string, commit: number, generation: number, size: number, goal?: number }} Reading */
 
 /**
  * @typedef {object} Mirrored
@@ -44,7 +44,7 @@ const OFFER_LENGTH = 512 << 10;
  * @property {number} generation of the records
  * @property {number} revision of the share's record when it was read: a vault made since is another one
  * @property {number} at milliseconds since 1970
- * @property {number} length of all records, in characters
+ * @property {number} size of all records, see sizeOf
  * @property {Reading} [reading]
  */
 
@@ -123,10 +123,10 @@ export class MirrorStore {
    */
   begin(vault, commit) {
     return this.#run("readwrite", async (t) => {
-      const kept = (await t.mirror()) ?? { vault, commit: 0, generation: 0, revision: 0, at: 0, length: 0 };
+      const kept = (await t.mirror()) ?? { vault, commit: 0, generation: 0, revision: 0, at: 0, size: 0 };
       const generation = (kept.reading?.generation ?? kept.generation) + 1;
       if (kept.reading) t.dropRecords(kept.reading.generation);
-      t.putMirror({ ...kept, reading: { vault, commit, generation, length: 0 } });
+      t.putMirror({ ...kept, reading: { vault, commit, generation, size: 0 } });
     });
   }
 
@@ -140,7 +140,7 @@ export class MirrorStore {
       if (!kept?.reading) return false;
       const { reading } = kept;
       await Promise.all(records.map(({ name, value }) => t.addRecord(reading.generation, name, value)));
-      for (const { value } of records) reading.length += value.length;
+      for (const { name, value } of records) reading.size += sizeOf(name, value);
       await t.trim(reading);
       t.putMirror(kept);
       return true;
@@ -231,8 +231,8 @@ export class MirrorStore {
  */
 async function advance(t, kept, state, waiting) {
   for (let change; (change = waiting.find(({ vault, from, to }) => vault === state.vault && from <= state.commit && to > state.commit)); ) {
-    for (const name of change.removed) state.length -= await t.dropRecord(state.generation, name);
-    for (const [name, text] of change.put) state.length += text.length - (await t.putRecord(state.generation, name, text));
+    for (const name of change.removed) state.size -= await t.dropRecord(state.generation, name);
+    for (const [name, text] of change.put) state.size += sizeOf(name, text) - (await t.putRecord(state.generation, name, text));
     state.commit = change.to;
     kept.at = Date.now();
   }
@@ -248,8 +248,8 @@ async function catchUp(t, kept, waiting) {
   await advance(t, kept, reading, waiting);
   if (reading.commit < Number(reading.goal)) return;
   if (kept.generation) t.dropRecords(kept.generation);
-  const { vault, commit, generation, length } = reading;
-  Object.assign(kept, { vault, commit, generation, length, at: Date.now() });
+  const { vault, commit, generation, size } = reading;
+  Object.assign(kept, { vault, commit, generation, size, at: Date.now() });
   delete kept.reading;
 }
 
@@ -334,13 +334,13 @@ class Transaction {
    * @param {number} generation
    * @param {string} name
    * @param {string} text
-   * @returns {Promise<number>} length of what was there before
+   * @returns {Promise<number>} size of what was there before
    */
   async putRecord(generation, name, text) {
     const key = [...this.#key, generation, name];
     const before = await answer(this.#store("records").get(key));
     this.#store("records").put(text, key);
-    return before?.length ?? 0;
+    return before === undefined ? 0 : sizeOf(name, before);
   }
 
   /**
@@ -356,13 +356,13 @@ class Transaction {
   /**
    * @param {number} generation
    * @param {string} name
-   * @returns {Promise<number>} its length
+   * @returns {Promise<number>} its size
    */
   async dropRecord(generation, name) {
     const key = [...this.#key, generation, name];
     const before = await answer(this.#store("records").get(key));
     this.#store("records").delete(key);
-    return before?.length ?? 0;
+    return before === undefined ? 0 : sizeOf(name, before);
   }
 
   /** @param {number} generation */
@@ -407,11 +407,11 @@ class Transaction {
    * @param {Mirrored | Reading} state
    */
   async trim(state) {
-    if (state.length <= MAX_LENGTH) return;
+    if (state.size <= MAX_SIZE) return;
     const names = await answer(this.#store("records").getAllKeys(this.#named(state.generation, "log/", "log/~")));
     for (const key of names) {
-      if (state.length <= MAX_LENGTH * 0.9) return;
-      state.length -= await this.dropRecord(state.generation, /** @type {string[]} */ (key)[3]);
+      if (state.size <= MAX_SIZE * 0.9) return;
+      state.size -= await this.dropRecord(state.generation, /** @type {string[]} */ (key)[3]);
     }
   }
 
@@ -432,6 +432,16 @@ class Transaction {
   #named(generation, first, last) {
     return IDBKeyRange.bound([...this.#key, generation, first], [...this.#key, generation, last]);
   }
+}
+
+/**
+ * What a record adds to a mirror, in bytes: its value's, its name's, and what a record costs beside them.
+ *
+ * @param {string} name
+ * @param {string} text base64url
+ */
+function sizeOf(name, text) {
+  return Math.ceil((text.length * 3) / 4) + name.length + 128;
 }
 
 /**
@@ -561,6 +571,6 @@ export class Mirror {
   /** @returns {Promise<import("./kms.d.ts").MirrorStatus>} */
   async status() {
     const kept = await this.#store.state();
-    return Object.freeze(kept ? { kept: true, at: Math.floor(kept.at / 1000), bytes: Math.floor((kept.length * 3) / 4) } : { kept: false });
+    return Object.freeze(kept ? { kept: true, at: Math.floor(kept.at / 1000), bytes: kept.size } : { kept: false });
   }
 }

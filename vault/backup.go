@@ -165,6 +165,9 @@ func readBackupKey(tx *ledger.Tx, record, meta store.Record) (key backupKey, err
 		return key, err
 	}
 	use, err := readUse(tx, record.ID)
+	if _, damaged := errors.AsType[*ledger.IntegrityError](err); damaged {
+		err = nil // how often it was used is not known; the key is whole
+	}
 	key.Uses, key.LastUsedAt = use.Uses, use.LastUsedAt
 	return key, err
 }

@@ -193,7 +193,7 @@ func (v *Vault) rewrap(tx *ledger.Tx, ring *keyring) error {
 	if len(keys)+broken != n.Keys || len(metas)+len(brokenMetas) != n.Keys {
 		return &ledger.IntegrityError{What: "list of keys: one is missing"}
 	}
-	others, _, err := tx.All(kindRecovery)
+	others, err := v.recoveryRecords(tx)
 	if err != nil {
 		return err
 	}
@@ -202,6 +202,27 @@ func (v *Vault) rewrap(tx *ledger.Tx, ring *keyring) error {
 	}
 	n.Epoch++
 	return putJSON(tx, countsName, n)
+}
+
+// recoveryRecords returns what authenticates backups, and the marks of the ways in that the vault
+// has, those that are not damaged. They are looked for by name: a record that nobody wrote must
+// not keep a way in from being removed.
+func (v *Vault) recoveryRecords(tx *ledger.Tx) (found []store.Record, err error) {
+	names := []store.Name{recoveryName, markName("")}
+	for _, s := range v.header.Slots {
+		names = append(names, markName(s.ID))
+	}
+	for _, name := range names {
+		value, err := tx.Get(name)
+		if _, damaged := errors.AsType[*ledger.IntegrityError](err); damaged || err == nil && value == nil {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, store.Record{Name: name, Value: value})
+	}
+	return found, nil
 }
 
 // rewrappedKeys returns every key record with its private half under the new key, and

@@ -58,6 +58,7 @@ type Manager struct {
 	session  *Share // of the session vault that this worker has made, if it is the one that is meant
 	expected bool   // a device vault ought to be there: the app's marker, or this tab has seen it
 	seen     []byte // the instance of the device vault that this tab opened last
+	life     []byte // of the device vault that the recorder is about
 	recorder recorder
 	offer    offer // of a mirror; see return.go
 }
@@ -179,8 +180,9 @@ func (m *Manager) keep(v *Vault) {
 	}
 	m.open = v
 	if v.header.Persistence == PersistDevice {
-		if !bytes.Equal(m.seen, v.header.Instance) {
-			m.recorder.forget() // what it knows is of another vault
+		if life := v.header.life(); !bytes.Equal(m.life, life) {
+			m.recorder.forget() // what it knows is of another vault, or of what this one was before it was lost
+			m.life = life
 		}
 		m.expected, m.seen = true, v.header.Instance
 	}

@@ -1,7 +1,9 @@
 package vault
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"maps"
@@ -32,7 +34,7 @@ type MirrorChange struct {
 
 // Mirroring says where a vault stands.
 type Mirroring struct {
-	Instance string // of the vault; another one has other records altogether
+	Instance string // of the vault, and of its life on this device; another one has other records
 	Commit   uint64 // number of its newest commit
 	Opens    bool   // whether somebody could open a mirror of it
 }
@@ -178,7 +180,7 @@ func (m *Manager) mirroring(ctx context.Context) (now Mirroring, err error) {
 		if v.header.Persistence != PersistDevice {
 			return now, ErrNoMirror
 		}
-		now = Mirroring{Instance: encodeID(v.header.Instance), Opens: v.header.returns()}
+		now = Mirroring{Instance: encodeID(v.header.life()), Opens: v.header.returns()}
 		err = v.Ledger.Read(ctx, func(tx *ledger.Tx) error {
 			now.Commit = tx.Commit()
 			return nil
@@ -188,6 +190,13 @@ func (m *Manager) mirroring(ctx context.Context) (now Mirroring, err error) {
 		}
 		m.Forget(ctx, v)
 	}
+}
+
+// life names a vault's life on a device: it is another one when the vault comes back from a
+// mirror, whose commits count on from an older one. The device's secret is new then, and only then.
+func (h *header) life() []byte {
+	sum := sha256.Sum256(append(bytes.Clone(h.Instance), h.Device...))
+	return sum[:len(h.Instance)]
 }
 
 // returns reports whether a person could open a mirror of this vault.

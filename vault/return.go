@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"slices"
@@ -35,6 +36,9 @@ var (
 	ErrNotMirrored = errors.New("vault: no record of a mirror")
 )
 
+// single are the kinds of which there is one record.
+var single = []string{headerName.Kind, ledger.KindCommit, ledger.KindRoot, kindCounts}
+
 // offer is a mirror that is being handed in. It lies in the session store under an id
 // of its own, which whoever opens it takes along: what is handed in later is another one.
 type offer struct {
@@ -65,7 +69,7 @@ func (m *Manager) Offer(ctx context.Context, first bool, records []store.Record)
 		return ErrNothingOffered
 	}
 	for _, r := range records {
-		if !slices.Contains(mirrorKinds, r.Kind) {
+		if !slices.Contains(mirrorKinds, r.Kind) || slices.Contains(single, r.Kind) && r.ID != "-" {
 			return ErrNotMirrored
 		}
 		m.offer.size += nameSize(r.Name) + len(r.Value) + perRecord
@@ -159,6 +163,9 @@ func (r *Return) Open(ctx context.Context, way *Way) (found Returned, err error)
 		if err := checkMark(tx, way); err != nil {
 			return err
 		}
+		if err := tx.Foreign(append([]string{kindUse}, vaultKinds...)...); err != nil {
+			return err
+		}
 		n, err := readCounts(tx)
 		if err != nil {
 			return err
@@ -209,6 +216,16 @@ func (r *Return) unlock(ctx context.Context, way *Way) error {
 	}
 	r.way = way
 	return r.openLedger(ctx)
+}
+
+// Deleted reports whether the vault that comes back is the one that was destroyed here last.
+func (m *Manager) Deleted(ctx context.Context, r *Return) (bool, error) {
+	values, err := m.cfg.Device.Get(ctx, m.cfg.ID, tombstoneName)
+	if err != nil || values[0] == nil {
+		return false, err
+	}
+	want, err := tombstone(r.share, r.header.Instance)
+	return subtle.ConstantTimeCompare(want, values[0]) == 1, err
 }
 
 // Return writes a vault that was opened to the device, with a log entry that says so,

@@ -276,3 +276,69 @@ func TestRecorderKnowsOneVault(t *testing.T) {
 	p.create(nil, p.passphrase("two"))
 	untold(p)
 }
+
+// TestTwoLives: a vault that comes back from an older mirror counts its commits on from there. What another tab
+// has still to tell of the commits that were lost is not told of the vault that came back, which has another name.
+func TestTwoLives(t *testing.T) {
+	ctx := t.Context()
+	p := newProfile(t)
+	p.create(nil, p.passphrase("one"))
+	other := NewManager(p.cfg)
+	defer other.Close()
+	was, _, _, err := other.Changes(ctx, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	older := p.mirrored()
+	otherVault := must[*Vault](t)(other.Current(ctx))
+	way := must[*Way](t)(otherVault.Passphrase(ctx, "one"))
+	must[*Vault](t)(other.Unlock(ctx, otherVault, way, entry)) // commits that it does not tell
+	p.lose()
+	r, _, err := p.comesBack(older, func(r *Return) (*Way, error) { return r.Passphrase(ctx, "one") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	must[Report](t)(p.m.Return(ctx, r, entry))
+	now, changes, _, err := other.Changes(ctx, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if now.Instance == was.Instance || len(changes) > 0 {
+		t.Errorf("told %d changes of the vault that was lost, under the name %s, which was %s", len(changes), now.Instance, was.Instance)
+	}
+	if mine, _, _, err := p.m.Changes(ctx, 1<<20); err != nil || mine.Instance != now.Instance {
+		t.Errorf("two tabs know it as %s and %s: %v", now.Instance, mine.Instance, err)
+	}
+}
+
+// TestForeignRecords: a mirror with records that nobody wrote does not come back. Later ones would
+// stand among them.
+func TestForeignRecords(t *testing.T) {
+	ctx := t.Context()
+	p := newProfile(t)
+	p.create(nil, p.passphrase("one"))
+	kid := p.key(Signing, keyengine.EdDSA).KID
+	whole := p.mirrored()
+	p.lose()
+	of := func(kind string) []byte {
+		return whole[slices.IndexFunc(whole, func(r store.Record) bool { return r.Kind == kind })].Value
+	}
+	by := func(r *Return) (*Way, error) { return r.Passphrase(ctx, "one") }
+	for _, name := range []store.Name{
+		{Kind: kindRecovery, ID: "zzz"}, {Kind: kindKey, ID: kid[1:] + "A"}, {Kind: kindMeta, ID: "A"}, {Kind: kindUse, ID: "A"},
+		{Kind: ledger.KindLog, ID: "0000000000001000"}, {Kind: ledger.KindLog, ID: "zzz"},
+	} {
+		_, _, err := p.comesBack(append(slices.Clone(whole), store.Record{Name: name, Value: of(kindMeta)}), by)
+		if _, foreign := errors.AsType[*ledger.IntegrityError](err); !foreign {
+			t.Errorf("%v: %v", name, err)
+		}
+	}
+	for _, kind := range single {
+		if err := p.m.Offer(ctx, true, []store.Record{{Name: store.Name{Kind: kind, ID: "x"}, Value: of(kind)}}); !errors.Is(err, ErrNotMirrored) {
+			t.Errorf("another %s: %v", kind, err)
+		}
+	}
+	if _, _, err := p.comesBack(whole, by); err != nil {
+		t.Errorf("without them: %v", err)
+	}
+}

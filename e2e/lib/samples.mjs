@@ -38,7 +38,7 @@ export const samples = {
   "unlock copy": { kind: "unlock", app, proof: both, phrase: true, return: true },
   "return": { kind: "return", app, at: 1795700003, keys: 3, entries: 214, lock: "passphrase" },
   "return unknown": { kind: "return", app, at: 1795700003, keys: 3, entries: 214, lock: "passkey", unknown: true, word: "CONFIRM" },
-  "return older": { kind: "return", app, at: 1795500003, keys: 1, damaged: 1, entries: 97, lock: "none", missing: 12, older: true, gap: true, word: "CONFIRM" },
+  "return older": { kind: "return", app, at: 1795500003, keys: 1, damaged: 1, entries: 97, lock: "none", missing: 12, older: true, gap: true, deleted: true, word: "CONFIRM" },
   "new passphrase": { kind: "new-passphrase", app, for: "vault", suggestion: SUGGESTION, minChars: 10, maxBytes: 1024 },
   "forgotten passphrase": { kind: "new-passphrase", app, for: "forgot", suggestion: SUGGESTION, minChars: 10, maxBytes: 1024, problem: { code: "odd" } },
   "new passkey": { kind: "new-passkey", app, for: "vault", label: "Passkey of 27 November", challenge: bytes(1), user: bytes(4), salt: bytes(3), known: [bytes(2)] },

@@ -327,6 +327,34 @@ func forkOf(api.Bytes) api.Bytes {
 	return fork
 }
 
+// testMirrorDeleted: a vault that the user deleted comes back only with a word, and says so.
+func testMirrorDeleted(t *testing.T, p Platform) {
+	o, m, c, keys := lost(t, p, "passphrase")
+	kept, lineage := seen(c, api.Consistency{}), c.Status().Lineage
+	c.Must("vault.destroy", nil, nil)
+	c.state("absent")
+	c.Close()
+	c = o.Connect()
+	m.offer(c)
+	known := map[string]any{"seen": lineage, "since": kept.Since}
+	instead(o, func(r prompt.Return) (prompt.Answer, error) {
+		if !r.Deleted || r.Older || r.Unknown || r.Word != prompt.WordYes {
+			t.Errorf("shown %+v", r)
+		}
+		return prompt.Answer{}, prompt.ErrCancelled
+	})
+	c.Refused(api.Cancelled, "mirror.restore", known)
+	c.state("absent")
+	o.User.On = nil
+	m.offer(c)
+	c.Must("mirror.restore", known, nil)
+	s := saved{o: o, c: c, keys: keys}
+	s.isThere(c)
+	if last := c.logged("mirror.restore"); len(last) != 1 || last[0].Details["deleted"] != "yes" {
+		t.Errorf("logged %+v", last)
+	}
+}
+
 // testMirrorForged: nothing that an app makes of a mirror is believed. What holds the vault
 // together brings nothing back when it is changed, and the user is told of a key that is damaged.
 func testMirrorForged(t *testing.T, p Platform) {

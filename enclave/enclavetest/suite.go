@@ -82,6 +82,7 @@ func Run(t *testing.T, p Platform) {
 		{"MirrorFollows", testMirrorFollows},
 		{"MirrorRestores", testMirrorRestores},
 		{"MirrorOlder", testMirrorOlder},
+		{"MirrorDeleted", testMirrorDeleted},
 		{"NoMirror", testNoMirror},
 		{"Rotate", testRotate},
 		{"RotateChain", testRotateChain},

@@ -215,7 +215,7 @@ function warningsOf({ app, from, lock, persistence }) {
 }
 
 function drawReturn(stage, request) {
-  const { app, at, keys: n, entries, lock, missing = 0, damaged = 0, older = false, unknown = false, gap = false, problem } = request;
+  const { app, at, keys: n, entries, lock, missing = 0, damaged = 0, older = false, unknown = false, gap = false, deleted = false, problem } = request;
   const confirmation = new Confirmation(stage, request);
   const cancel = stage.cancelButton();
   const go = confirmation.button("confirm", "return.go", "main", () => true, () => stage.answer({ choice: "confirm", ...confirmation.typed }));
@@ -224,6 +224,7 @@ function drawReturn(stage, request) {
     [
       paragraph("return.lead"),
       facts(...appFacts(app), ["return.at", moment(at)], ["fact.keys", say("fact.count", { n })], ["return.entries", String(entries)], ["restore.lock", say("restore.lock." + lock)]),
+      ...(deleted ? [warning("return.deleted")] : []),
       ...(older ? [warning("return.older")] : unknown ? [warning("return.unknown")] : [paragraph("return.newest")]),
       ...(missing > 0 ? [warning("return.missing", { n: missing })] : []),
       ...(damaged > 0 ? [warning("return.damaged", { n: damaged })] : []),
