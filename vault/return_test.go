@@ -334,7 +334,7 @@ func TestForeignRecords(t *testing.T) {
 		}
 	}
 	for _, kind := range single {
-		if err := p.m.Offer(ctx, true, []store.Record{{Name: store.Name{Kind: kind, ID: "x"}, Value: of(kind)}}); !errors.Is(err, ErrNotMirrored) {
+		if err := p.m.Offer(ctx, true, []store.Record{{Kind: kind, ID: "x", Value: of(kind)}}); !errors.Is(err, ErrNotMirrored) {
 			t.Errorf("another %s: %v", kind, err)
 		}
 	}
