@@ -325,8 +325,12 @@ func TestForeignRecords(t *testing.T) {
 	}
 	by := func(r *Return) (*Way, error) { return r.Passphrase(ctx, "one") }
 	for _, name := range []store.Name{
-		{Kind: kindRecovery, ID: "zzz"}, {Kind: kindKey, ID: kid[1:] + "A"}, {Kind: kindMeta, ID: "A"}, {Kind: kindUse, ID: "A"},
-		{Kind: ledger.KindLog, ID: "0000000000001000"}, {Kind: ledger.KindLog, ID: "zzz"},
+		{Kind: kindRecovery, ID: "zzz"},
+		{Kind: kindKey, ID: kid[1:] + "A"},
+		{Kind: kindMeta, ID: "A"},
+		{Kind: kindUse, ID: "A"},
+		{Kind: ledger.KindLog, ID: "0000000000001000"},
+		{Kind: ledger.KindLog, ID: "zzz"},
 	} {
 		_, _, err := p.comesBack(append(slices.Clone(whole), store.Record{Name: name, Value: of(kindMeta)}), by)
 		if _, foreign := errors.AsType[*ledger.IntegrityError](err); !foreign {
