@@ -61,10 +61,6 @@ func profile(t *testing.T) (*enclavetest.Origin, *perVault) {
 	return o, s
 }
 
-func signToken(c *enclavetest.Client, kid string) {
-	c.Must("jwt.sign", map[string]any{"kid": kid, "audience": "a", "ttlSeconds": 60}, nil)
-}
-
 // TestManyKeys: a vault with as many keys as fit takes no more, lists every one once, signs without
 // reading more than one with few keys does, and all of it fits into a backup and a mirror, and comes back.
 func TestManyKeys(t *testing.T) {
@@ -78,7 +74,7 @@ func TestManyKeys(t *testing.T) {
 		c.Close()
 		c = o.Connect()
 		c.Must("vault.unlock", nil, nil) // while it is locked the keys are counted by their names, so that reads them
-		return s.during(func() { signToken(c, kid) })[id]
+		return s.during(func() { c.Sign(kid) })[id]
 	}
 	few := reopened()
 	c.Many(api.MaxKeys-1, "keys.create", map[string]any{"purpose": "signing"})
@@ -124,7 +120,7 @@ func TestManyKeys(t *testing.T) {
 		c.Must("mirror.offer", offer, nil)
 	}
 	c.Must("mirror.restore", nil, nil)
-	signToken(c, kid)
+	c.Sign(kid)
 	if n := c.Status().Counts.Keys; n != api.MaxKeys {
 		t.Errorf("%d keys came back", n)
 	}
@@ -147,7 +143,7 @@ func TestManyVaults(t *testing.T) {
 		read := s.during(func() {
 			clients[at].Close()
 			clients[at] = o.ConnectAs(enclavetest.App, fmt.Sprint("account ", at))
-			signToken(clients[at], kids[at])
+			clients[at].Sign(kids[at])
 			clients[at].Refused(api.NotFound, "keys.get", map[string]any{"kid": kids[(at+1)%vaults]})
 		})
 		if len(read) != 1 || read[id] == 0 || read[id] > 40 {
@@ -156,6 +152,6 @@ func TestManyVaults(t *testing.T) {
 	}
 	clients[1].Must("vault.destroy", nil, nil)
 	for _, at := range []int{0, 2, vaults - 1} {
-		signToken(clients[at], kids[at])
+		clients[at].Sign(kids[at])
 	}
 }

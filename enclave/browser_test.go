@@ -19,13 +19,16 @@ func isWebKitGTK() bool {
 	return strings.Contains(agent, "Linux") && strings.Contains(agent, "Version/") && strings.Contains(agent, "Safari/")
 }
 
-// TestBehaviour runs the suite on what a browser has: WebCrypto and IndexedDB.
-func TestBehaviour(t *testing.T) {
+// TestBehaviour runs the suite on what a browser has.
+func TestBehaviour(t *testing.T) { enclavetest.Run(t, browser(t)) }
+
+// browser is what a browser has: WebCrypto and IndexedDB.
+func browser(t *testing.T) enclavetest.Platform {
 	engine, err := webcrypto.New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	enclavetest.Run(t, enclavetest.Platform{
+	return enclavetest.Platform{
 		Engine: engine,
 		Open: func(t *testing.T, name string) store.Store {
 			db, err := indexeddb.Open(t.Context(), name)
@@ -35,5 +38,5 @@ func TestBehaviour(t *testing.T) {
 			return db
 		},
 		ShortEdDSA: isWebKitGTK(),
-	})
+	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/kms-enclave/kms-enclave/audit"
 	"github.com/kms-enclave/kms-enclave/ledger"
+	"github.com/kms-enclave/kms-enclave/ledger/ledgertest"
 	"github.com/kms-enclave/kms-enclave/store"
 	"github.com/kms-enclave/kms-enclave/store/memstore"
 )
@@ -93,7 +94,7 @@ func TestLogBounds(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	grow(t, l, op, 1000)
+	ledgertest.Grow(t, l, op, 1000)
 	type sample struct{ reads, writes, bytes int }
 	measure := func() (all [3]sample) {
 		for i, do := range []func(){append400, open, page} {
@@ -103,7 +104,8 @@ func TestLogBounds(t *testing.T) {
 	}
 	small, smallHeap := measure(), heap()
 	start := time.Now()
-	grow(t, l, op, *entries)
+	_, size := value(t, l)
+	ledgertest.Grow(t, l, op, *entries-size)
 	t.Logf("%d entries in %v", *entries, time.Since(start).Round(time.Millisecond))
 	large, largeHeap := measure(), heap()
 	stored := 0
@@ -124,7 +126,6 @@ func TestLogBounds(t *testing.T) {
 	if per > held*5/4 {
 		t.Errorf("%d bytes of memory for each entry, and the store holds %d", per, held)
 	}
-	var size uint64
 	var root [32]byte
 	if err := l.Read(t.Context(), func(tx *ledger.Tx) error { size, root = tx.Size(), tx.Head(); return nil }); err != nil {
 		t.Fatal(err)
@@ -134,25 +135,6 @@ func TestLogBounds(t *testing.T) {
 		t.Errorf("a log of %d entries: %v", size, err)
 	}
 	t.Logf("verified in %v", time.Since(start).Round(time.Millisecond))
-}
-
-// grow appends until the log has that many entries.
-func grow(t *testing.T, l *ledger.Ledger, op ledger.Op, entries uint64) {
-	t.Helper()
-	_, size := value(t, l)
-	var waiting []*ledger.Submission
-	for ; size < entries; size++ {
-		waiting = append(waiting, l.Start(t.Context(), op))
-		if len(waiting) < 2048 && size+1 < entries {
-			continue
-		}
-		for _, s := range waiting {
-			if err := s.Wait(); err != nil {
-				t.Fatal(err)
-			}
-		}
-		waiting = waiting[:0]
-	}
 }
 
 // heap returns how many bytes are in use.

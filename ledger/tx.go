@@ -103,14 +103,11 @@ func (tx *Tx) Names(kind string) ([]string, error) {
 // as they were written. The caller knows how many there ought to be, and must not
 // change their values. An IntegrityError if there is one that nobody wrote.
 func (tx *Tx) All(kind string) (records []store.Record, damaged []store.Name, err error) {
-	if tx.known == nil {
-		known, err := tx.l.wholeIndex(tx.ctx)
-		if err != nil {
-			return nil, nil, err
-		}
-		tx.known = known
+	known, err := tx.index()
+	if err != nil {
+		return nil, nil, err
 	}
-	if records, damaged, err = tx.l.all(tx.ctx, kind, tx.known); err != nil {
+	if records, damaged, err = tx.l.all(tx.ctx, kind, known); err != nil {
 		return nil, nil, err
 	}
 	for _, changes := range []map[store.Name][]byte{tx.writes, tx.op} {
@@ -132,11 +129,23 @@ func (tx *Tx) All(kind string) (records []store.Record, damaged []store.Name, er
 	return records, damaged, nil
 }
 
+// index returns the whole index, which is read once.
+func (tx *Tx) index() (fingerprints, error) {
+	if tx.known == nil {
+		known, err := tx.l.wholeIndex(tx.ctx)
+		if err != nil {
+			return nil, err
+		}
+		tx.known = known
+	}
+	return tx.known, nil
+}
+
 // Foreign looks for records that nobody wrote: of these kinds, which the index has, and of the
 // log, at its end or behind it. An IntegrityError if there is one: records that come later would
-// stand among them.
+// stand among them. All looks for those of its own kind.
 func (tx *Tx) Foreign(kinds ...string) error {
-	known, err := tx.l.wholeIndex(tx.ctx)
+	known, err := tx.index()
 	if err != nil {
 		return err
 	}

@@ -43,3 +43,6 @@ export const METHODS = Object.freeze({
   "audit.show": { repeatable: false, dialog: true },
   "audit.export": { repeatable: true, dialog: false },
 });
+
+/** What a mirror may have that comes back, in bytes, and what each record adds to its name and value. */
+export const MIRROR = Object.freeze({ bytes: 33554432, perRecord: 128 });

@@ -18,13 +18,14 @@
 // The share is in another database (share.js): nothing that happens here can lose it.
 
 import { KmsError, asKmsError } from "./errors.js";
+import { MIRROR } from "./methods.js";
 import { BLOCKED_MS, within } from "./share.js";
 
 const DATABASE = "kms-enclave-mirror";
 const STORES = Object.freeze(["mirrors", "records", "changes"]);
 
-/** How much is kept of one vault, in bytes as the enclave counts them when it takes a mirror back: see vault.MaxMirror and sizeOf. */
-const MAX_SIZE = 31 << 20;
+/** How much is kept of one vault, in bytes as the enclave counts them when it takes a mirror back (sizeOf). A little less than it takes. */
+const MAX_SIZE = MIRROR.bytes - (1 << 20);
 
 /** So many changes wait for one that is missing; then everything is read. */
 const MAX_WAITING = 64;
@@ -441,7 +442,7 @@ class Transaction {
  * @param {string} text base64url
  */
 function sizeOf(name, text) {
-  return Math.ceil((text.length * 3) / 4) + name.length + 128;
+  return Math.ceil((text.length * 3) / 4) + name.length + MIRROR.perRecord;
 }
 
 /**

@@ -204,7 +204,7 @@ func (m *Manager) find(ctx context.Context) (*header, []byte, error) {
 	case !m.expected:
 		return nil, nil, ErrAbsent
 	}
-	if destroyed, err := m.isTombstone(values[2]); err != nil {
+	if destroyed, err := m.isTombstone(values[2], m.seen); err != nil {
 		return nil, nil, err
 	} else if !destroyed {
 		return nil, nil, &LostError{LostStorage}
@@ -213,13 +213,13 @@ func (m *Manager) find(ctx context.Context) (*header, []byte, error) {
 	return nil, nil, ErrAbsent
 }
 
-// isTombstone reports whether a stored record says that the vault which this tab
-// has opened was destroyed. A tab that has not opened one takes nobody's word.
-func (m *Manager) isTombstone(stored []byte) (bool, error) {
-	if m.seen == nil || stored == nil {
+// isTombstone reports whether a stored record says that this vault was destroyed. Without an
+// instance, as of a tab that has opened none, it takes nobody's word.
+func (m *Manager) isTombstone(stored, instance []byte) (bool, error) {
+	if instance == nil || stored == nil {
 		return false, nil
 	}
-	want, err := tombstone(m.cfg.Share, m.seen)
+	want, err := tombstone(m.cfg.Share, instance)
 	return subtle.ConstantTimeCompare(want, stored) == 1, err
 }
 

@@ -2,7 +2,6 @@ package vault
 
 import (
 	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"slices"
@@ -23,8 +22,8 @@ import (
 // MaxMirror is how large a mirror may be that comes back, in bytes of its records.
 const MaxMirror = 32 << 20
 
-// perRecord is about what a record takes in memory beside its name and value, in bytes.
-const perRecord = 128
+// MirrorRecord is about what a record takes in memory beside its name and value, in bytes.
+const MirrorRecord = 128
 
 // Errors about mirrors.
 var (
@@ -72,7 +71,7 @@ func (m *Manager) Offer(ctx context.Context, first bool, records []store.Record)
 		if !slices.Contains(mirrorKinds, r.Kind) || slices.Contains(single, r.Kind) && r.ID != "-" {
 			return ErrNotMirrored
 		}
-		m.offer.size += nameSize(r.Name) + len(r.Value) + perRecord
+		m.offer.size += nameSize(r.Name) + len(r.Value) + MirrorRecord
 	}
 	if m.offer.size > MaxMirror {
 		m.offer.open = false
@@ -163,7 +162,7 @@ func (r *Return) Open(ctx context.Context, way *Way) (found Returned, err error)
 		if err := checkMark(tx, way); err != nil {
 			return err
 		}
-		if err := tx.Foreign(append([]string{kindUse}, vaultKinds...)...); err != nil {
+		if err := tx.Foreign(kindUse, kindRecovery); err != nil {
 			return err
 		}
 		n, err := readCounts(tx)
@@ -221,11 +220,10 @@ func (r *Return) unlock(ctx context.Context, way *Way) error {
 // Deleted reports whether the vault that comes back is the one that was destroyed here last.
 func (m *Manager) Deleted(ctx context.Context, r *Return) (bool, error) {
 	values, err := m.cfg.Device.Get(ctx, m.cfg.ID, tombstoneName)
-	if err != nil || values[0] == nil {
+	if err != nil {
 		return false, err
 	}
-	want, err := tombstone(r.share, r.header.Instance)
-	return subtle.ConstantTimeCompare(want, values[0]) == 1, err
+	return m.isTombstone(values[0], r.header.Instance)
 }
 
 // Return writes a vault that was opened to the device, with a log entry that says so,
@@ -244,7 +242,6 @@ func (m *Manager) Return(ctx context.Context, r *Return, entry audit.Entry) (Rep
 		return Report{}, err
 	}
 	ctx = context.WithoutCancel(ctx)
-	m.recorder.forget() // it is of what was lost
 	n := &newVault{encoded: encoded, ring: r.ring, handle: handle}
 	report, err := m.writeBack(ctx, r, n)
 	if err != nil && !errors.Is(err, ErrExists) {

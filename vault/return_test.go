@@ -311,6 +311,67 @@ func TestTwoLives(t *testing.T) {
 	}
 }
 
+// TestUnknownUses: where it is damaged how often a key was used, the key comes back whole, and is in backups.
+func TestUnknownUses(t *testing.T) {
+	ctx := t.Context()
+	p := newProfile(t)
+	p.create(nil, p.passphrase("one"))
+	p.change(Change{Way: must[*Way](t)(p.vault().Passphrase(ctx, "one")), Phrase: p.phrase()})
+	const keys = 20 // so many that the root does not hold all that is known of their uses
+	for range keys {
+		kid := p.key(Signing, keyengine.EdDSA).KID
+		if err := p.vault().Ledger.Submit(ctx, ledger.Op{Apply: Use(kid), Entry: entry}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	damaged := 0
+	for _, r := range p.stored() {
+		if r.Kind == kindUse {
+			damaged++
+			r.Value[len(r.Value)-1] ^= 1
+			if err := p.db.Commit(ctx, store.Batch{Vault: p.cfg.ID, Expect: unrelated, Put: []store.Record{r}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if damaged == 0 {
+		t.Fatal("no record of uses is stored")
+	}
+	saved := must[*Saved](t)(p.vault().Save(ctx, must[*Way](t)(p.vault().Passphrase(ctx, "one")), "https://app.example", "alice"))
+	if saved.Keys != keys || saved.Damaged != 0 {
+		t.Errorf("saved %+v", saved)
+	}
+	mirror := p.mirrored()
+	p.lose()
+	_, found, err := p.comesBack(mirror, func(r *Return) (*Way, error) { return r.Passphrase(ctx, "one") })
+	if err != nil || found.Keys != keys || found.Damaged != 0 {
+		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+// TestForeignMark: a record that nobody wrote, of the kind that marks have, keeps no way in from being removed.
+func TestForeignMark(t *testing.T) {
+	ctx := t.Context()
+	p := newProfile(t)
+	stolen := p.passphrase("stolen")
+	p.create(nil, stolen, p.passkey("kept"))
+	foreign := store.Record{Kind: kindRecovery, ID: "zzz", Value: []byte("whatever it is, it was never written by us, and is long enough")}
+	if err := p.db.Commit(ctx, store.Batch{Vault: p.cfg.ID, Expect: unrelated, Put: []store.Record{foreign}}); err != nil {
+		t.Fatal(err)
+	}
+	p.change(Change{Way: p.byPasskey(p.vault(), "kept"), Remove: stolen.slot.ID})
+	if p.vault().header.byKind(KindPassphrase) != nil {
+		t.Error("it is still there")
+	}
+	genuine := p.mirrored() // with what is foreign
+	at := slices.IndexFunc(genuine, func(r store.Record) bool { return r.Name == foreign.Name })
+	p.lose()
+	by := func(r *Return) (*Way, error) { return r.Passkey(ctx, []byte("kept"), prfOf("kept")) }
+	if _, _, err := p.comesBack(slices.Delete(genuine, at, at+1), by); err != nil {
+		t.Errorf("the mark of what stays: %v", err)
+	}
+}
+
 // TestForeignRecords: a mirror with records that nobody wrote does not come back. Later ones would
 // stand among them.
 func TestForeignRecords(t *testing.T) {

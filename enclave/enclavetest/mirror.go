@@ -396,10 +396,10 @@ func testMirrorForged(t *testing.T, p Platform) {
 					}
 				}
 			case kind == "log":
-				if !asked || !shown.Gap {
+				if !asked || !shown.Gap || shown.Word != prompt.WordYes {
 					t.Errorf("%s %s: shown %+v, %v", name, what, shown, failure)
 				}
-			case kind == "use" || kind == "recovery": // found when they are used
+			case kind == "recovery": // found when it is used
 			case failure == nil || failure.Code != wanted || asked:
 				t.Errorf("%s %s: %v, shown %+v", name, what, failure, shown)
 			}

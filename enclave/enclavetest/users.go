@@ -148,6 +148,12 @@ func (c *Client) succeeded(method string) []api.Entry {
 	return slices.DeleteFunc(c.logged(method), func(e api.Entry) bool { return e.Outcome != "ok" })
 }
 
+// Sign has a key sign something that is thrown away.
+func (c *Client) Sign(kid string) {
+	c.t.Helper()
+	c.Must("jwt.sign", map[string]any{"kid": kid, "audience": "a", "ttlSeconds": 60}, nil)
+}
+
 // signs has a key sign, and checks it against the public half.
 func (c *Client) signs(k api.Key) {
 	c.t.Helper()

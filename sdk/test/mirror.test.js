@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { beforeEach, test } from "node:test";
 import { KmsError } from "../errors.js";
+import { MIRROR } from "../methods.js";
 import { Mirror, MirrorStore } from "../mirror.js";
 
 const { IDBFactory, IDBKeyRange } = createRequire(new URL("../../e2e/package.json", import.meta.url))("fake-indexeddb");
@@ -101,7 +102,7 @@ test("everything is read once, then changes are enough; nothing is read when the
   await same(vault);
   assert.equal(vault.whole, 1);
   const status = await mirror.status();
-  const bytes = [...vault.records].reduce((sum, [name, value]) => sum + Math.ceil((value.length * 3) / 4) + name.length + 128, 0);
+  const bytes = [...vault.records].reduce((sum, [name, value]) => sum + Math.ceil((value.length * 3) / 4) + name.length + MIRROR.perRecord, 0);
   assert.deepEqual([status.kept, status.bytes], [true, bytes]);
   assert.ok(Math.abs(status.at - Date.now() / 1000) < 5);
 });
@@ -246,7 +247,7 @@ test("a mirror is bounded: keys stay, the oldest of the log goes", async () => {
   assert.ok(logs.length > 30 && logs.length < 45, `${logs.length} of the log`);
   assert.equal(logs.at(-1), "log/59");
   for (const name of ["vault/-", "key/a", "key/b", "root/-", "commit/-"]) assert.ok(names.includes(name), name);
-  assert.ok((await mirror.status()).bytes <= 32 << 20);
+  assert.ok((await mirror.status()).bytes <= MIRROR.bytes);
 });
 
 test("storage that cannot be used is said to be, and an enclave that knows no mirror is asked once", async () => {
