@@ -14,7 +14,7 @@ import { launch } from "./launch.js";
 import { METHODS } from "./methods.js";
 import { Mirror } from "./mirror.js";
 import { LEFT } from "./session.js";
-import { isLineage, isSeenLog } from "./share.js";
+import { Witness, lineageOf, persistenceOf } from "./witness.js";
 
 /** The enclave ends a dialog after ten minutes; one that stays longer no longer stops the clocks. */
 const DIALOG_MS = 10 * 60_000 + 10_000;
@@ -33,13 +33,8 @@ const CHANGES = new Set(["keys.rotate", "keys.revoke", "slots.remove", "slots.ch
 /** These add nothing to the audit log. */
 const UNLOGGED = /^(audit|enclave)\.|^vault\.status$|^keys\.(list|get)$|^challenge\.verify$|^mirror\.(changes|records|offer)$/;
 
-/** So long after a launch, or after what may have been logged, the log is looked at: what comes in between is looked at together. */
-const LOG_MS = 1000;
-
-/** The same for the mirror, and so long another tab has to tell what this one misses. */
+/** So long after a launch, or a call that changes something, the mirror is brought up to date; and so long another tab has to tell what this one misses. */
 const MIRROR_MS = 500;
-
-/** How a vault contradicts what was seen here. @typedef {"rolled-back" | "another-vault" | "log-taken-back" | "log-replaced"} Contradiction */
 
 /** What surrounds a call: see CallOptions in channel.js. @typedef {Pick<import("./channel.js").CallOptions, "prepare" | "succeeded" | "undone">} Around */
 
@@ -56,18 +51,14 @@ export class Connection {
   /** @type {Promise<void> | undefined} */ #opening;
   /** @type {Promise<void> | undefined} */ #switching;
   /** @type {unknown} */ #dialogTimer;
-  /** @type {unknown} */ #logTimer;
   /** Keeps the vault's records for the app; nothing if the plan has no place for them. @type {Mirror | undefined} */ #mirror;
   /** @type {unknown} */ #mirrorTimer;
-  #logFits = false; // whether this worker has shown that its log continues the one that was seen here
   #following = false; // whether the mirror is being brought up to date
   #followAgain = false; // whether something was done meanwhile
   #missed = 0; // how often it could not be
   #deaths = 0;
   #ended = false;
-  /** The lineage that is stored, as far as this tab knows, so that not every status is a transaction. @type {import("./share.js").Lineage | undefined} */ #noted;
-  #doubting = false; // whether the enclave is being asked again, because it showed what contradicts what was seen
-  /** What the app was told of that. @type {Set<Contradiction>} */ #alerted = new Set();
+  /** Holds what the enclave shows against what was seen here. */ #witness;
   #sessionVault = false; // whether this worker holds a vault with persistence "session", which no share or marker is about
 
   /**
@@ -79,6 +70,13 @@ export class Connection {
     this.#launch = outside.launch ?? launch;
     this.#clock = outside.clock ?? browserClock;
     this.#mirror = plan.mirror && new Mirror(plan.mirror, (method, params) => this.call(method, params));
+    this.#witness = new Witness(plan.store, this.#clock, {
+      call: (method, params) => this.call(method, params),
+      held: () => this.#held,
+      onDevice: () => this.#session !== undefined && !this.#sessionVault,
+      ended: () => this.#ended,
+      alert: (data) => this.events.emit("alert", data),
+    });
     this.#channel = new Channel(this.#clock, () => this.#heart.watch());
     this.#heart = new Heartbeat(
       {
@@ -123,7 +121,7 @@ export class Connection {
     this.#report = report;
     this.#channel.attach((text) => session.post(text));
     this.#missed = 0;
-    this.#lookAtLog();
+    this.#witness.lookAtLog();
     this.#mirrorSoon();
   }
 
@@ -149,7 +147,7 @@ export class Connection {
     const row = Object.hasOwn(METHODS, method) ? METHODS[/** @type {keyof typeof METHODS} */ (method)] : UNKNOWN;
     const result = await this.#channel.call(method, params, { ...row, signal, timeoutMs, ...this.#around(method, params) });
     if (!UNLOGGED.test(method)) {
-      this.#lookAtLog();
+      this.#witness.lookAtLog();
       this.#mirrorSoon();
     }
     return result;
@@ -171,7 +169,7 @@ export class Connection {
     if (method === "vault.status") return { succeeded: (status) => this.#seen(status) };
     if (method === "vault.destroy") return this.#aroundDestroy();
     if (method === "vault.create" || method === "backup.restore" || method === "mirror.restore") return this.#aroundCreation(method, params);
-    if (method === "vault.unlock" || method === "slots.manage") return { succeeded: (status) => this.#note(status) };
+    if (method === "vault.unlock" || method === "slots.manage") return { succeeded: (status) => this.#witness.note(status) };
     return CHANGES.has(method) ? { succeeded: () => this.#look() } : {};
   }
 
@@ -297,7 +295,7 @@ export class Connection {
     const lineage = lineageOf(status);
     const { marker, revision } = await this.#plan.store.mark(held.share, lineage);
     Object.assign(held, { marker, revision });
-    this.#noted = lineage;
+    this.#witness.stored(lineage);
   }
 
   /**
@@ -321,117 +319,7 @@ export class Connection {
     if (persistenceOf(status) !== "device") return;
     if (!held.marker) await this.#plan.store.heal(held);
     held.marker = true;
-    this.#note(status);
-  }
-
-  /**
-   * Remembers which state of the vault was seen, and looks whether it is an older one than that. Nothing waits
-   * for it: if it cannot be written, the next restore is told less.
-   *
-   * @param {unknown} status
-   */
-  #note(status) {
-    const lineage = vouched(status);
-    const held = this.#held;
-    if (!lineage || !held) return;
-    if (this.#noted && sameState(lineage, this.#noted)) return;
-    void this.#compare(held, lineage);
-  }
-
-  /**
-   * @param {import("./share.js").Held} held
-   * @param {import("./share.js").Lineage} lineage
-   */
-  async #compare(held, lineage) {
-    try {
-      const stored = await this.#plan.store.note(held, lineage);
-      // Also where it is a lower one: another tab may have restored that, on purpose, and the vault grows from there.
-      this.#noted = stored.lineage ?? undefined;
-      if (this.#contradiction(stored, held, lineage)) await this.#doubt();
-    } catch {
-      this.#noted = undefined;
-    }
-  }
-
-  /**
-   * How a state of a vault contradicts what is stored. Another vault does only if the record is that of this launch:
-   * a tab that is late speaks of a vault that is gone.
-   *
-   * @param {import("./share.js").Stored} stored
-   * @param {import("./share.js").Held} held
-   * @param {import("./share.js").Lineage} found
-   * @returns {Contradiction | undefined}
-   */
-  #contradiction(stored, held, found) {
-    const { lineage: seen } = stored;
-    if (!seen) return undefined;
-    if (seen.vault === found.vault) return found.epoch < seen.epoch ? "rolled-back" : undefined;
-    return this.#plan.store.isOf(stored, held) ? "another-vault" : undefined;
-  }
-
-  /**
-   * The enclave showed what contradicts what was seen. That may be what it was when another tab had not
-   * yet changed it, so it is asked once more: what was seen was stored before it is asked, and the enclave answers
-   * with what is stored. If it still does, the enclave's storage was put back, or replaced.
-   */
-  async #doubt() {
-    if (this.#doubting || this.#ended) return;
-    this.#doubting = true;
-    try {
-      const found = vouched(await this.call("vault.status", {}));
-      const stored = await this.#plan.store.read();
-      const reason = found && this.#held && this.#contradiction(stored, this.#held, found);
-      const seen = stored.lineage;
-      if (!reason || !seen) return;
-      if (reason === "another-vault") this.#tell(reason, seen.vault, found.vault, `this is another vault (${found.vault}) than the one that this app has seen here (${seen.vault}), so what the enclave stores was replaced`);
-      else this.#tell(reason, String(seen.epoch), String(found.epoch), `the vault is in an older state (${found.epoch}) than this app has seen before (${seen.epoch}), so all that the enclave stores was put back`);
-    } finally {
-      this.#doubting = false;
-    }
-  }
-
-  /** Looks at the log in a while. */
-  #lookAtLog() {
-    if (this.#ended || !this.#held?.marker) return;
-    this.#logTimer ??= this.#clock.setTimeout(() => {
-      this.#logTimer = undefined;
-      void this.#compareLog().catch(() => {}); // it is looked at again
-    }, LOG_MS);
-  }
-
-  /**
-   * Has the enclave prove that its log continues the one that was seen here, and remembers how it is now.
-   * Nothing waits for it.
-   */
-  async #compareLog() {
-    const { store } = this.#plan;
-    const held = this.#held;
-    if (!held?.marker || !this.#session || this.#sessionVault) return;
-    const stored = await store.read(); // before the enclave is asked: what another tab has seen is stored by then
-    if (!store.isOf(stored, held)) return;
-    const found = consistencyOf(await this.call("audit.consistent", stored.log ? { since: stored.log.since } : {}));
-    if (!found) return;
-    this.#logFits = found.consistent;
-    if (found.consistent) return void (await store.keep(held, { since: found.since, size: found.size }));
-    const earlier = stored.log?.size ?? 0;
-    const gone = found.size < earlier;
-    this.#tell(gone ? "log-taken-back" : "log-replaced", String(earlier), String(found.size), gone
-      ? `the audit log has ${found.size} entries, and this app has seen ${earlier}: entries ${found.size} to ${earlier - 1} are missing, so what the enclave stores was put back`
-      : `the audit log's first ${earlier} entries are not those that this app has seen: what the enclave stores was put back, and used again`);
-  }
-
-  /**
-   * Tells the app that the enclave's storage is not what it was; each way in which it is not once.
-   *
-   * @param {Contradiction} reason
-   * @param {string} seen
-   * @param {string} found
-   * @param {string} words
-   */
-  #tell(reason, seen, found, words) {
-    if (this.#alerted.has(reason) || this.#ended) return;
-    this.#alerted.add(reason);
-    this.events.emit("alert", { code: "integrity", message: `storage: ${words}. Keys that were replaced, revoked or given up since may work again`, retryable: false, details: { reason, seen, found } });
+    this.#witness.note(status);
   }
 
   /** Asks which state the vault is in, for the memory only. */
@@ -445,7 +333,7 @@ export class Connection {
     this.#sessionVault = false;
     if (!ofDevice || !asked) return;
     const held = this.#held;
-    this.#noted = undefined;
+    this.#witness.stored(undefined);
     const { marker, revision } = await this.#plan.store.forget(asked);
     if (held) Object.assign(held, { marker, revision });
     if (!marker) this.#forgetMirror();
@@ -493,8 +381,8 @@ export class Connection {
       this.#keepUp(stored, held);
       if (!this.#plan.store.isOf(stored, held)) return;
       // Storage that was put back must not take the place of what is kept of the newer state.
-      if (!this.#logFits) await this.#compareLog();
-      if (!this.#logFits || this.#alerted.size > 0) return;
+      if (!this.#witness.fits) await this.#witness.compareLog();
+      if (!this.#witness.fits || !this.#witness.trusts) return;
       again = !(await mirror.follow(held.revision));
       this.#missed = again ? this.#missed + 1 : 0;
       if (this.#missed > 2 && Number.isInteger(Math.log2(this.#missed - 2))) await mirror.read(held.revision); // less and less often
@@ -573,11 +461,9 @@ export class Connection {
   #leave() {
     this.#dialog(false);
     this.#heart.stop();
-    if (this.#logTimer !== undefined) this.#clock.clearTimeout(this.#logTimer);
-    this.#logTimer = undefined;
+    this.#witness.leave();
     if (this.#mirrorTimer !== undefined) this.#clock.clearTimeout(this.#mirrorTimer);
     this.#mirrorTimer = undefined;
-    this.#logFits = false;
     this.#session?.dispose();
     this.#session = undefined;
     this.#sessionVault = false;
@@ -591,51 +477,6 @@ export class Connection {
     this.#channel.close(error);
     this.events.emit("closed", { code: error.code, reason: error.message });
   }
-}
-
-/**
- * @param {unknown} status
- * @returns {import("./share.js").Lineage | undefined}
- */
-function lineageOf(status) {
-  const { lineage } = /** @type {{ lineage?: unknown }} */ (status ?? {});
-  return isLineage(lineage) ? { vault: lineage.vault, epoch: lineage.epoch } : undefined;
-}
-
-/**
- * The lineage that a status vouches for: that of a vault on the device, once it is unlocked. While it is locked, nothing
- * has opened what the enclave read, and its epoch is 0 or missing.
- *
- * @param {unknown} status
- * @returns {import("./share.js").Lineage | undefined}
- */
-function vouched(status) {
-  const { state } = /** @type {{ state?: unknown }} */ (status ?? {});
-  const lineage = state === "unlocked" && persistenceOf(status) === "device" ? lineageOf(status) : undefined;
-  return lineage && lineage.epoch >= 1 ? lineage : undefined;
-}
-
-/**
- * @param {unknown} answer of audit.consistent
- * @returns {{ consistent: boolean, since: string, size: number } | undefined}
- */
-function consistencyOf(answer) {
-  const { consistent, since, size } = /** @type {{ consistent?: unknown, since?: unknown, size?: unknown }} */ (answer ?? {});
-  const seen = { since, size };
-  return typeof consistent === "boolean" && isSeenLog(seen) ? { consistent, ...seen } : undefined;
-}
-
-/**
- * @param {import("./share.js").Lineage} one
- * @param {import("./share.js").Lineage} other
- */
-function sameState(one, other) {
-  return one.vault === other.vault && one.epoch === other.epoch;
-}
-
-/** @param {unknown} value with or without a persistence */
-function persistenceOf(value) {
-  return /** @type {{ persistence?: unknown } | null | undefined} */ (value)?.persistence;
 }
 
 /**

@@ -11,7 +11,7 @@
 // `share` is null if the app keeps the share elsewhere, and once a vault was destroyed. `lineage` is the
 // newest state of the vault that was seen here, so that an older backup does not pass for the newest; it
 // outlives the vault's loss, and goes when the vault is destroyed. Another vault's takes its place only when the SDK
-// itself had that one made, restored or destroyed: one that is just there contradicts the record, and lifecycle.js
+// itself had that one made, restored or destroyed: one that is just there contradicts the record, and witness.js
 // tells the app. It cannot tell that from one thing: the vault of another lineage that the app had restored with a
 // `seen` of its own, in place of a lost one, by a tab that ended before it had written that down. Until that
 // vault is destroyed, or restored once more, it counts as one that is just there. `log` is the longest state of the
