@@ -4,24 +4,16 @@
 //   node bench/bounds.mjs [--keys N] [--entries N] [--rounds N]
 
 import { rm } from "node:fs/promises";
-import { launch } from "../e2e/lib/browser.mjs";
 import { chosenEngines } from "../e2e/lib/engines.mjs";
-import { Site } from "../e2e/lib/harness.mjs";
-import { eventually } from "../e2e/lib/process.mjs";
+import { Bench, Site } from "../e2e/lib/harness.mjs";
 import { build } from "../e2e/wasmtest/build.mjs";
 import { runBinary, site as wasmSite } from "../e2e/wasmtest/runner.mjs";
+import { argument, median, precise } from "./common.mjs";
 
 const FEW = 10;
 const STEP = 500; // keys of one evaluation, so that none is long
 
-function argument(name, otherwise) {
-  const at = process.argv.indexOf(name);
-  return at < 0 ? otherwise : Number(process.argv[at + 1]);
-}
-
 const KEYS = argument("--keys", 10_000), ENTRIES = argument("--entries", 1_000_000), ROUNDS = argument("--rounds", 11);
-
-const median = (times) => [...times].sort((a, b) => a - b)[times.length >> 1];
 
 /** In the app's page: makes keys, and returns one of them. */
 async function makeKeys(account, count) {
@@ -47,10 +39,8 @@ async function starts(vaults, rounds) {
   return times;
 }
 
-async function keys(browser, site) {
-  const page = await browser.newPage();
-  await page.goto(`${site.app.origin}/`);
-  await eventually("the app", () => page.evaluate(() => typeof startKms === "function"));
+async function keys(bench) {
+  const page = await bench.open();
   const few = { account: "few", kid: await page.evaluate(makeKeys, "few", FEW) };
   const many = { account: "many" };
   for (let left = KEYS; left > 0; left -= STEP) many.kid = await page.evaluate(makeKeys, many.account, Math.min(left, STEP));
@@ -65,17 +55,18 @@ const { dir, binaries } = await build([{ module: ".", patterns: ["./enclave"] }]
 const tests = await wasmSite(binaries);
 try {
   for (const engine of chosenEngines()) {
-    const browser = await launch(engine, { preferences: { "privacy.reduceTimerPrecision": false, "javascript.options.wasm_optimizingjit": true } });
+    const bench = new Bench(engine, site);
     try {
-      const { few, many } = await keys(browser, site);
-      console.log(`\n${engine} (${await browser.version()})`);
+      await bench.start({ preferences: precise });
+      const { few, many } = await keys(bench);
+      console.log(`\n${engine} (${await bench.browser.version()})`);
       console.log(`- connect to first signed JWT: ${many.toFixed(0)} ms with ${KEYS} keys, ${few.toFixed(0)} ms with ${FEW}: ${(many / few).toFixed(2)}× (wanted < 1.5×)`);
-      const page = await browser.newPage();
+      const page = await bench.browser.newPage();
       const { output, wrong } = await runBinary(page, tests, 0, ["-test.run=^TestLongLog$", `-entries=${ENTRIES}`, "-samples=300"], 1_800_000);
       if (wrong) throw new Error(`${wrong}\n${output}`);
       for (const [, line] of output.matchAll(/longlog_test\.go:\d+: (.*)/g)) console.log(`- ${line}${/^jwt/.test(line) ? " (wanted ≤ 1.1×)" : ""}`);
     } finally {
-      await browser.close();
+      await bench.stop();
     }
   }
 } finally {

@@ -13,6 +13,7 @@ import { launch } from "../e2e/lib/browser.mjs";
 import { chosenEngines } from "../e2e/lib/engines.mjs";
 import { Site } from "../e2e/lib/harness.mjs";
 import { contentTypes, serve } from "../e2e/lib/server.mjs";
+import { argument, precise } from "./common.mjs";
 import { alternate, coldStarts, create, fillLog, launches, memory, pipelined, startAll, warmUp } from "./measures.mjs";
 
 const WARM = 4000; // calls of each kind before the rows that are not cold
@@ -21,11 +22,6 @@ const STEP = 4; // launches of each kind in one evaluation; even, so that each i
 const REST = 10_000; // milliseconds after a flood: the browser's database is still busy with it
 
 const folder = new URL(".", import.meta.url).pathname;
-
-function argument(name, otherwise) {
-  const at = process.argv.indexOf(name);
-  return at < 0 ? otherwise : process.argv[at + 1];
-}
 
 async function floorServer() {
   return serve(async (_, url) => {
@@ -86,8 +82,7 @@ async function measureLaunches(browser, site) {
 const medians = (all) => JSON.stringify(Object.fromEntries(Object.keys(all[0]).map((name) => [name, Math.round(summary(all.map((one) => one[name])).p50)])));
 
 async function measure(engine, site, floor, logSize) {
-  // Firefox rounds its clock to a millisecond for pages; here it must not.
-  const browser = await launch(engine, { preferences: { "privacy.reduceTimerPrecision": false } });
+  const browser = await launch(engine, { preferences: precise });
   try {
     const started = await measureLaunches(browser, site);
     if (only === "launch") {
@@ -142,7 +137,7 @@ async function measure(engine, site, floor, logSize) {
 }
 
 const only = argument("--only");
-const logSize = Number(argument("--log-size", 100_000));
+const logSize = argument("--log-size", 100_000);
 const site = await Site.start();
 const floor = await floorServer();
 try {

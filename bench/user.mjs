@@ -15,23 +15,16 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { emptyEnclaveStorage, mirrored } from "../e2e/lib/appstorage.mjs";
-import { launch } from "../e2e/lib/browser.mjs";
 import { learnPhrase, newPassphrase } from "../e2e/lib/dialog.mjs";
 import { chosenEngines } from "../e2e/lib/engines.mjs";
-import { Site } from "../e2e/lib/harness.mjs";
+import { Bench, Site } from "../e2e/lib/harness.mjs";
 import { eventually } from "../e2e/lib/process.mjs";
+import { argument, median, precise } from "./common.mjs";
 
 const PASSPHRASE = "a passphrase of some length";
 
-function argument(name, otherwise) {
-  const at = process.argv.indexOf(name);
-  return at < 0 ? otherwise : Number(process.argv[at + 1]);
-}
-
 const KEYS = argument("--keys", 1000), ROUNDS = argument("--rounds", 5);
 const engines = chosenEngines().filter((engine) => engine !== "webkit"); // its driver takes the focus from the frame between two looks
-
-const median = (times) => [...times].sort((a, b) => a - b)[Math.floor(times.length / 2)];
 
 /** Has the page note when a call begins and when it is answered. */
 const begin = (page, method, params = {}) => page.evaluate((method, params) => {
@@ -101,11 +94,6 @@ async function floor(count) {
   return times;
 }
 
-async function visit(page, site) {
-  await page.goto(`${site.app.origin}/`);
-  await eventually("the app", () => page.evaluate(() => typeof startKms === "function"));
-}
-
 async function started(page, account, url) {
   await page.evaluate((options) => startKms(options), { account, url, timeoutMs: 60_000 });
   const frame = await page.frame(new URL(url).origin);
@@ -113,9 +101,8 @@ async function started(page, account, url) {
   return frame;
 }
 
-async function opened(browser, site, account, url = site.release.url) {
-  const page = await browser.newPage();
-  await visit(page, site);
+async function opened(bench, account, url = bench.site.release.url) {
+  const page = await bench.open();
   return { page, frame: await started(page, account, url) };
 }
 
@@ -127,17 +114,17 @@ async function makeKeys(count) {
 }
 
 /** A vault whose storage was emptied comes back from what the app keeps: opening that, and writing the vault. The user's own time is left out. */
-async function cameBack(browser, site, rounds) {
-  const account = "came back", { url } = site.host.release; // a host that can be told to empty its storage
-  let { page, frame } = await opened(browser, site, account, url);
+async function cameBack(bench, rounds) {
+  const account = "came back", { url } = bench.site.host.release; // a host that can be told to empty its storage
+  let { page, frame } = await opened(bench, account, url);
   await begin(page, "vault.create", { persistence: "device", lock: "passphrase" });
   await newPassphrase(frame, PASSPHRASE);
   await ended(page);
   await page.evaluate(makeKeys, KEYS);
   const times = [];
   for (let i = 0; i < rounds; i++) {
-    await mirrored(page, { account });
-    await emptyEnclaveStorage({ site, visit: (page) => visit(page, site) }, page);
+    await mirrored(page, { account }, 60_000);
+    await emptyEnclaveStorage(bench, page);
     frame = await started(page, account, url);
     await begin(page, "mirror.restore");
     await frame.waitFor("#passphrase");
@@ -157,8 +144,8 @@ async function cameBack(browser, site, rounds) {
   return times;
 }
 
-async function deviceUnlocks(browser, site, rounds) {
-  const { page } = await opened(browser, site, "device");
+async function deviceUnlocks(bench, rounds) {
+  const { page } = await opened(bench, "device");
   await page.evaluate(() => kms.vault.create({ persistence: "device", lock: "none" }));
   const times = [];
   for (let i = 0; i < rounds; i++) {
@@ -178,8 +165,8 @@ async function deviceUnlocks(browser, site, rounds) {
  * Milliseconds of each jwt.sign, one after the other: of a vault that the SDK mirrors, and of one that has no mirror,
  * in turn. In the time of a portion what was signed before is mirrored, too.
  */
-async function signed(browser, site, rounds) {
-  const { page, frame } = await opened(browser, site, "mirrored");
+async function signed(bench, rounds) {
+  const { page, frame } = await opened(bench, "mirrored");
   await begin(page, "vault.create", { persistence: "device", lock: "passphrase" });
   await newPassphrase(frame, PASSPHRASE);
   await ended(page);
@@ -207,17 +194,18 @@ async function signed(browser, site, rounds) {
 
 async function measure(engine, site) {
   const directory = await mkdtemp(join(tmpdir(), "kms-bench-"));
-  const preferences = { "privacy.reduceTimerPrecision": false, "browser.download.folderList": 2, "browser.download.dir": directory, "browser.download.alwaysOpenPanel": false };
-  const browser = await launch(engine, { preferences });
+  const preferences = { ...precise, "browser.download.folderList": 2, "browser.download.dir": directory, "browser.download.alwaysOpenPanel": false };
+  const bench = new Bench(engine, site);
   const rows = [];
   const row = (name, times, wanted, base) => rows.push({ name, times, wanted, base });
   try {
-    row("unlock by the device slot", await deviceUnlocks(browser, site, ROUNDS * 3), "< 20");
-    const [mirrored, alone] = await signed(browser, site, ROUNDS);
+    await bench.start({ preferences });
+    row("unlock by the device slot", await deviceUnlocks(bench, ROUNDS * 3), "< 20");
+    const [kept, alone] = await signed(bench, ROUNDS);
     const mean = (times) => [times.reduce((sum, time) => sum + time, 0) / times.length];
-    row("jwt.sign of a vault with a mirror, beside one without", mirrored, "≤ 1.05×", alone);
-    row("the same, mean", mean(mirrored), "≤ 1.05×", mean(alone));
-    const { page, frame } = await opened(browser, site, "user");
+    row("jwt.sign of a vault with a mirror, beside one without", kept, "≤ 1.05×", alone);
+    row("the same, mean", mean(kept), "≤ 1.05×", mean(alone));
+    const { page, frame } = await opened(bench, "user");
     if (engine === "chromium") await page.saveDownloads(directory);
     await begin(page, "vault.create", { persistence: "device", lock: "passphrase" });
     await newPassphrase(frame, PASSPHRASE);
@@ -276,7 +264,7 @@ async function measure(engine, site) {
 
     const restored = [];
     for (let i = 0; i < ROUNDS; i++) {
-      const other = await opened(browser, site, `restored ${i}`);
+      const other = await opened(bench, `restored ${i}`);
       await begin(other.page, "backup.restore", { lock: "none" });
       await giveFile(other.frame, file);
       await other.frame.click("#next:enabled");
@@ -293,10 +281,10 @@ async function measure(engine, site) {
       await other.page.close();
     }
     row(`restore ${KEYS} keys: opening the file, and writing the vault`, restored, "< 2000", base);
-    row(`come back from a mirror of ${KEYS} keys, passphrase included`, await cameBack(browser, site, ROUNDS), "< 2000", base);
-    print(engine, await browser.version(), rows);
+    row(`come back from a mirror of ${KEYS} keys, passphrase included`, await cameBack(bench, ROUNDS), "< 2000", base);
+    print(engine, await bench.browser.version(), rows);
   } finally {
-    await browser.close();
+    await bench.stop();
     await rm(directory, { recursive: true, force: true });
   }
 }

@@ -12,6 +12,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { go, root, toolchain } from "../e2e/lib/gotool.mjs";
 import { run, start, waitForLine } from "../e2e/lib/process.mjs";
+import { median } from "./common.mjs";
 
 const TIMES = 9;
 
@@ -29,7 +30,6 @@ async function alternate(things) {
 }
 
 function row(name, ours, floor, wanted) {
-  const median = (times) => [...times].sort((a, b) => a - b)[times.length >> 1];
   const worst = (times) => Math.max(...times);
   const s = (ms) => (ms / 1000).toFixed(2);
   console.log(`| ${name} | ${ours.length} | ${s(median(ours))} | ${s(worst(ours))} | ${s(median(floor))} | ${(median(ours) / median(floor)).toFixed(2)}× | ${wanted} |`);

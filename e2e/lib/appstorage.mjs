@@ -4,7 +4,7 @@
 import { eventually } from "./process.mjs";
 
 /** Waits until what the app keeps is the vault's newest state. */
-export const mirrored = (page, { account }) => eventually("the mirror", () => page.evaluate(async (account) => {
+export const mirrored = (page, { account }, timeoutMs = 20_000) => eventually("the mirror", () => page.evaluate(async (account) => {
   const answer = (request) => new Promise((resolve) => (request.onsuccess = () => resolve(request.result)));
   const database = await answer(indexedDB.open("kms-enclave-mirror"));
   if (!database.objectStoreNames.contains("mirrors")) return database.close();
@@ -12,7 +12,7 @@ export const mirrored = (page, { account }) => eventually("the mirror", () => pa
   database.close();
   const { commit } = await kms.mirror.records({ after: "vault/-" }); // nothing comes after it
   return kept?.generation > 0 && kept.commit >= commit;
-}, account), { timeoutMs: 60_000 });
+}, account), { timeoutMs });
 
 /** In the app's page: everything in its IndexedDB, as JSON. */
 export async function readAppStorage() {

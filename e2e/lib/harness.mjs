@@ -19,7 +19,9 @@ import { contentTypes, serve } from "./server.mjs";
 const pages = fileURLToPath(new URL("../pages/", import.meta.url));
 const artifacts = fileURLToPath(new URL("../artifacts/", import.meta.url));
 
-const BLANK = "/blank.html";
+// Firefox compiles the module twice; the second time, better, takes longer than most pages of these tests live. The Go tests
+// in browsers and all benchmarks have it as it is shipped.
+const ONCE = { preferences: { "javascript.options.wasm_optimizingjit": false } };
 
 async function file(directory, path) {
   const full = normalize(join(directory, path));
@@ -69,7 +71,6 @@ export class App {
       if (module) module.headers["cache-control"] = "max-age=3600"; // it stays as it is for as long as this origin
       return module;
     }
-    if (pathname === BLANK) return { headers: { "content-type": contentTypes.html, ...this.pageHeaders() }, body: "<!doctype html><title>blank</title>" };
     const page = await file(pages, pathname === "/" ? "app.html" : pathname.slice(1));
     if (page?.headers["content-type"] === contentTypes.html) Object.assign(page.headers, this.pageHeaders());
     return page;
@@ -217,6 +218,11 @@ export class Bench {
     this.browser = await launch(this.engine, { profileDir: this.profile.path, ...options });
   }
 
+  /** An empty page of the app's origin. */
+  get blank() {
+    return `${this.site.app.origin}/blank.html`;
+  }
+
   /** A new page at the app (or at url), with the SDK loaded. */
   async open(url = `${this.site.app.origin}/`) {
     const page = await this.browser.newPage(url);
@@ -264,7 +270,7 @@ export class Bench {
   }
 
   async closePages() {
-    for (const page of this.pages.splice(0)) await this.browser.putAway(page, `${this.site.app.origin}${BLANK}`);
+    for (const page of this.pages.splice(0)) await this.browser.putAway(page, this.blank);
   }
 
   async keep(name) {
@@ -301,7 +307,7 @@ export function eachEngine(name, body) {
       const bench = new Bench(engine);
       before(async () => {
         bench.site = site;
-        await bench.start();
+        await bench.start(ONCE);
       });
       after(() => bench.stop());
       beforeEach(() => {

@@ -31,8 +31,6 @@ const firefoxPreferences = {
   "network.cookie.sameSite.laxByDefault": false,
   "app.update.auto": false,
   "dom.push.connection.enabled": false,
-  // Compiling six megabytes again, better, takes longer than most pages of these tests live.
-  "javascript.options.wasm_optimizingjit": false,
   "network.captive-portal-service.enabled": false,
   "network.connectivity-service.enabled": false,
 };
@@ -67,16 +65,9 @@ function expectClick(element) {
 }
 
 // Whether the click on the element has. One that has taken its document away did.
-async function arrived(element) {
-  const end = Date.now() + 500;
-  do {
-    try {
-      if (await element.evaluate(() => window.clickArrived)) return true;
-    } catch {
-      return true;
-    }
-  } while (Date.now() < end);
-  return false;
+function arrived(element) {
+  const look = () => element.evaluate(() => window.clickArrived).catch(() => true);
+  return eventually("the click", look, { timeoutMs: 500, everyMs: 10 }).catch(() => false);
 }
 
 /** A document: a page's main frame, or a frame in it at any depth. */

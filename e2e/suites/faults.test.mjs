@@ -120,8 +120,6 @@ eachEngine("faults", (bench, engine) => {
   });
 
   it("a page that is left and shown again has another worker, twice, and its vault is locked", async () => {
-    const { app } = bench.site;
-    app.extra.set("/elsewhere.html", { headers: { "content-type": "text/html", ...app.pageHeaders() }, body: "<title>elsewhere</title>" });
     const page = await bench.open();
     await page.evaluate(() => startKms({ account: "left" }));
     await begin(page, "vault.create", { persistence: "device", lock: "passphrase" });
@@ -134,7 +132,7 @@ eachEngine("faults", (bench, engine) => {
     // Of the three, as their drivers run them, only WebKitGTK keeps a page that is left. The others load it anew, with nothing of before.
     const kept = engine === "webkit";
     for (const trips of [1, 2]) {
-      await page.goto(`${app.origin}/elsewhere.html`);
+      await page.goto(bench.blank);
       await page.evaluate(() => void setTimeout(() => history.back(), 500));
       if (engine === "webkit") await new Promise((resolve) => setTimeout(resolve, 2500)); // its driver never answers what it is asked in between
       await eventually("the page again", () => page.evaluate(() => typeof startKms === "function"));
@@ -157,12 +155,10 @@ eachEngine("faults", (bench, engine) => {
       const more = () => kms.keys.create({ purpose: "signing" }).then(more, () => {});
       for (let i = 0; i < 4; i++) more();
     }, account);
-    const { app } = bench.site;
-    app.extra.set("/elsewhere.html", { headers: { "content-type": "text/html", ...app.pageHeaders() }, body: "<title>elsewhere</title>" });
     for (const round of [1, 2, 3]) {
       const left = await bench.open();
       await work(left, `left ${round}`);
-      await left.goto(`${app.origin}/elsewhere.html`); // WebKit keeps the page, and whatever is in it
+      await left.goto(bench.blank); // WebKit keeps the page, and whatever is in it
       const page = await bench.open();
       await work(page, `beside ${round}`);
       await work(page, `left ${round}`); // another worker of the same page, on the vault of the page that was left

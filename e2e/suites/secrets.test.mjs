@@ -147,10 +147,9 @@ eachEngine("secrets", (bench, engine) => {
     assert.ok((await page.evaluate(async () => (await kms.audit.head()).size)) > before);
 
     // To another page and back: where the browser has kept the page (faults.test.mjs), to the same connection.
-    bench.site.app.extra.set("/elsewhere.html", { headers: { "content-type": "text/html", ...bench.site.app.pageHeaders() }, body: "<title>elsewhere</title>" });
     assert.equal(await state(page), "unlocked");
     await page.evaluate(() => (window.before = true));
-    await page.goto(`${bench.site.app.origin}/elsewhere.html`);
+    await page.goto(bench.blank);
     await page.evaluate(() => void setTimeout(() => history.back(), 500));
     if (engine === "webkit") await new Promise((resolve) => setTimeout(resolve, 2500)); // its driver never answers what it is asked in between
     await eventually("the page again", () => page.evaluate(() => typeof startKms === "function"));

@@ -10,11 +10,11 @@ const signMany = (kid, n) => Promise.all(Array.from({ length: n }, () => kms.jwt
 async function twoTabs(bench, account) {
   const first = await bench.open();
   await first.evaluate(async (account) => {
-    await startKms({ account, timeoutMs: 30_000 }); // these tests are not about how long it takes
+    await startKms({ account });
     await kms.vault.create({ persistence: "device", lock: "none" });
   }, account);
   const second = await bench.open();
-  await second.evaluate((account) => startKms({ account, timeoutMs: 30_000 }), account);
+  await second.evaluate((account) => startKms({ account }), account);
   return [first, second];
 }
 
