@@ -63,6 +63,7 @@ var words = []struct {
 	{vault.ErrExists, api.Exists, "there is a vault already; vault.destroy removes it"},
 	{vault.ErrNoKey, api.NotFound, "there is no key with this kid; keys.list tells which there are"},
 	{vault.ErrInactive, api.Denied, "the key is retired or revoked and signs no more; use an active one"},
+	{vault.ErrUnusable, api.Unsupported, "this browser cannot use this key, which was made elsewhere and is not damaged; use it in another browser, or replace it (keys.rotate)"},
 	{vault.ErrKeyExists, api.Exists, "a key with this kid exists already"},
 	{vault.ErrManyKeys, api.QuotaExceeded, "the vault is full; no more keys fit than it holds now"},
 	{ledger.ErrQuota, api.QuotaExceeded, "too many operations on this vault; the allowance refills by ten a second"},

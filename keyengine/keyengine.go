@@ -143,9 +143,9 @@ type Engine interface {
 	// Algorithms returns the application-key algorithms available here.
 	Algorithms(ctx context.Context) []Alg
 
-	// GenerateKey makes an application key and wraps its private half under
-	// kek before returning. aad computes the additional data to bind from the
-	// raw public key.
+	// GenerateKey makes an application key that every supported browser can use, and
+	// wraps its private half under kek before returning. aad computes the
+	// additional data to bind from the raw public key.
 	GenerateKey(ctx context.Context, alg Alg, kek AEADKey, aad func(public []byte) []byte) (Generated, error)
 	// UnwrapKey returns the non-extractable handle of a key that GenerateKey
 	// wrapped. ErrOpen if wrapped, kek or aad is not what it was.

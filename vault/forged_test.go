@@ -124,3 +124,22 @@ func TestDamagedKey(t *testing.T) {
 		t.Errorf("the damaged key: %v", err)
 	}
 }
+
+// TestUnusableKey: a key that opens and that this browser does not take is not called
+// damaged.
+func TestUnusableKey(t *testing.T) {
+	p := newProfile(t)
+	v := p.create(nil, p.device())
+	record := p.key(Signing, keyengine.EdDSA).KeyRecord
+	aad := must[[]byte](t)(record.aad())
+	op := keyengine.SealOp{Key: v.ring.wrap, AAD: aad, Plaintext: make([]byte, 48)} // no PKCS #8
+	record.Wrapped = must[[][]byte](t)(p.cfg.Engine.Seal(t.Context(), op))[0]
+	if _, err := v.unwrap(t.Context(), record); !errors.Is(err, ErrUnusable) {
+		t.Errorf("a key that is not taken: %v", err)
+	}
+	record.Wrapped[20] ^= 1
+	_, err := v.unwrap(t.Context(), record)
+	if _, damaged := errors.AsType[*ledger.IntegrityError](err); !damaged {
+		t.Errorf("a key that does not open: %v", err)
+	}
+}

@@ -117,6 +117,7 @@ var (
 	ErrKeyExists = errors.New("vault: the key exists already")
 	ErrManyKeys  = errors.New("vault: too many keys")
 	ErrRevoked   = errors.New("vault: the key is revoked already")
+	ErrUnusable  = errors.New("vault: the key is what was written, and this browser does not take it")
 )
 
 const keyFormat = 1

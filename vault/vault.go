@@ -128,7 +128,16 @@ func (v *Vault) unwrap(ctx context.Context, record KeyRecord) (*Signer, error) {
 	}
 	private, err := v.cfg.Engine.UnwrapKey(ctx, record.Alg, record.Wrapped, v.ring.wrap, aad)
 	if errors.Is(err, keyengine.ErrOpen) {
-		return nil, &ledger.IntegrityError{What: "key record " + record.KID}
+		// Whether it is what was written, or this browser does not take it: whoever
+		// carries it from one ciphertext to the next does not look into it.
+		same := keyengine.Target{Key: v.ring.wrap, AAD: aad}
+		_, err = v.cfg.Engine.RewrapKeys(ctx, keyengine.RewrapOp{Alg: record.Alg, Wrapped: record.Wrapped, From: same, To: same})
+		switch {
+		case err == nil:
+			return nil, ErrUnusable
+		case errors.Is(err, keyengine.ErrOpen):
+			return nil, &ledger.IntegrityError{What: "key record " + record.KID}
+		}
 	}
 	return &Signer{record, private}, err
 }

@@ -83,6 +83,24 @@ func TestRandomnessFails(t *testing.T) {
 	}
 }
 
+// TestLeadingZero draws a seed that begins with a zero, and wants the next one (see newSeed).
+func TestLeadingZero(t *testing.T) {
+	next := bytes.Repeat([]byte{1}, 32)
+	for _, alg := range []keyengine.Alg{keyengine.EdDSA, keyengine.X25519} {
+		key, err := New(bytes.NewReader(append(make([]byte, 32), next...))).newPrivate(alg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		der, err := key.pkcs8()
+		if err != nil || !bytes.Equal(der[16:], next) {
+			t.Errorf("%s key %x (%v)", alg, der, err)
+		}
+		if _, err := New(bytes.NewReader(make([]byte, 32*100))).newPrivate(alg); err == nil {
+			t.Errorf("%s key from zeros", alg)
+		}
+	}
+}
+
 // TestPrinting wants no verb of fmt to show the inside of a key.
 func TestPrinting(t *testing.T) {
 	private, err := New(nil).newPrivate(keyengine.EdDSA)

@@ -22,7 +22,7 @@ func (e *Engine) newPrivate(alg keyengine.Alg) (*privateKey, error) {
 		k.es256, err = e.newES256()
 		return k, err
 	}
-	seed, err := e.random.draw(32)
+	seed, err := e.newSeed()
 	if err != nil {
 		return nil, err
 	}
@@ -35,6 +35,18 @@ func (e *Engine) newPrivate(alg keyengine.Alg) (*privateKey, error) {
 		err = fmt.Errorf("algorithm %q: %w", alg, keyengine.ErrUnsupported)
 	}
 	return k, err
+}
+
+// newSeed draws a private key on Curve25519. None begins with a zero byte, because
+// WebKitGTK does not import those.
+func (e *Engine) newSeed() ([]byte, error) {
+	for range 12 {
+		seed, err := e.random.draw(32)
+		if err != nil || seed[0] != 0 {
+			return seed, err
+		}
+	}
+	return nil, errors.New("randomness: twelve draws gave no key on Curve25519")
 }
 
 // newES256 generates by rejection sampling (FIPS 186-5 appendix A.2.2). A draw

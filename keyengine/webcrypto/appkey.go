@@ -25,16 +25,17 @@ func (e *Engine) applicationOf(alg keyengine.Alg) (application, error) {
 	return a, nil
 }
 
-// maxTries bounds how often GenerateKey begins anew. WebKitGTK 2.50 fails for
-// 1 key in 128 on Curve25519 (https://bugs.webkit.org/show_bug.cgi?id=307095),
-// at generateKey, wrapKey or unwrapKey, so nine failures in a row are the work of something else.
+// maxTries bounds how often GenerateKey begins anew. It does so for the keys that
+// leadingByte is about, at most 1 in 32, so nine in a row are the work of something else.
 const maxTries = 9
 
-// errUnusable means that a generated key did not survive being wrapped.
+// errUnusable means that a generated key did not survive being wrapped, or would not
+// in another browser.
 var errUnusable = errors.New("generated key does not come back from its wrapped form")
 
 // GenerateKey makes an application key, wraps it under kek, and uses it once
-// from its wrapped form: a key that a caller hears of can be unwrapped here.
+// from its wrapped form: a key that a caller hears of can be unwrapped here, and
+// wherever a backup of it is restored.
 func (e *Engine) GenerateKey(ctx context.Context, alg keyengine.Alg, kek keyengine.AEADKey, aad func(public []byte) []byte) (keyengine.Generated, error) {
 	if err := done(ctx); err != nil {
 		return keyengine.Generated{}, err
@@ -69,6 +70,11 @@ func (e *Engine) tryGenerate(ctx context.Context, alg keyengine.Alg, a applicati
 		return g, fail("exporting the public key", err)
 	}
 	g.Public = jsbridge.GoBytes(public)
+	if alg != keyengine.ES256 {
+		if first, err := e.leadingByte(ctx, pair.Get("privateKey")); err != nil || first == 0 {
+			return g, unusable(err)
+		}
+	}
 	bound := aad(g.Public)
 	nonce := newNonce()
 	wrapped, err := jsbridge.InvokeAwait(ctx, e.fn.wrapKey,

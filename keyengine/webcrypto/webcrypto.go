@@ -9,7 +9,8 @@
 // Private and secret keys are never exported: no code here calls exportKey on
 // anything but a public key. An application key or a secret is generated
 // extractable, because wrapKey demands it, inside the one call that wraps it;
-// that first handle is dropped when the call returns. [Engine.RewrapSecret] and
+// that first handle is dropped when the call returns, and one byte of a key on
+// Curve25519 is looked at (see leadingByte). [Engine.RewrapSecret] and
 // [Engine.RewrapKeys] unwrap as extractable for the same reason and as briefly;
 // of many keys at most 250 at once. Every handle that leaves
 // this package is non-extractable.
@@ -59,6 +60,7 @@ type Engine struct {
 	x25519      js.Value // prototype of X25519 parameters
 	aes256      js.Value // {name: "AES-GCM", length: 256}
 	hmac        js.Value // {name: "HMAC", hash: "SHA-256"}; see RewrapKeys
+	ctr         js.Value // {name: "AES-CTR", length: 256}; see leadingByte
 	application map[keyengine.Alg]application
 
 	formats formats
@@ -84,7 +86,7 @@ type methods struct {
 type formats struct{ raw, pkcs8 js.Value }
 
 // usages are the lists of KeyUsage that handles are given.
-type usages struct{ none, aead, encrypt, deriveKey, sign, verify js.Value }
+type usages struct{ none, aead, encrypt, deriveKey, sign, verify, peek js.Value }
 
 // application is what WebCrypto needs to know about an application key's algorithm.
 type application struct {
@@ -112,6 +114,7 @@ func New() (*Engine, error) {
 		x25519:       js.ValueOf(map[string]any{"name": "X25519"}),
 		aes256:       js.ValueOf(map[string]any{"name": "AES-GCM", "length": 256}),
 		hmac:         js.ValueOf(map[string]any{"name": "HMAC", "hash": "SHA-256"}),
+		ctr:          js.ValueOf(map[string]any{"name": "AES-CTR", "length": 256}),
 		formats:      formats{raw: js.ValueOf("raw"), pkcs8: js.ValueOf("pkcs8")},
 		usages: usages{
 			none:      list(),
@@ -120,6 +123,7 @@ func New() (*Engine, error) {
 			deriveKey: list("deriveKey"),
 			sign:      list("sign"),
 			verify:    list("verify"),
+			peek:      list("wrapKey", "decrypt"),
 		},
 		webKitGTK: isWebKitGTK(),
 	}

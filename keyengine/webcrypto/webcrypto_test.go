@@ -4,6 +4,7 @@ package webcrypto
 
 import (
 	"bytes"
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"syscall/js"
@@ -38,8 +39,8 @@ func TestSelfTestIsQuick(t *testing.T) {
 }
 
 // TestManyKeys generates enough keys to meet those that a browser cannot
-// wrap or unwrap: in WebKitGTK 2.50 1 in 128 to 256 on Curve25519. None may be
-// reported as made.
+// wrap or unwrap, or that another could not (see leadingByte). None may be reported
+// as made.
 func TestManyKeys(t *testing.T) {
 	e := newEngine(t)
 	kek, err := e.GenerateDeviceKey(t.Context())
@@ -54,6 +55,47 @@ func TestManyKeys(t *testing.T) {
 			}
 			if _, err := e.UnwrapKey(t.Context(), alg, g.Wrapped, kek, g.Public); err != nil {
 				t.Fatalf("%s: %v", alg, err)
+			}
+			der, err := e.Open(t.Context(), keyengine.OpenOp{Key: kek, AAD: g.Public, Sealed: g.Wrapped})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if der[0][16] == 0 {
+				t.Fatalf("%s key begins with a zero", alg)
+			}
+		}
+	}
+}
+
+// TestLeadingByte shows keys that begin with every byte, but for those with a zero where a
+// browser does not take them.
+func TestLeadingByte(t *testing.T) {
+	e := newEngine(t)
+	for alg, header := range map[keyengine.Alg]string{ // RFC 8410 section 7
+		keyengine.EdDSA:  "302e020100300506032b657004220420",
+		keyengine.X25519: "302e020100300506032b656e04220420",
+	} {
+		prefix, err := hex.DecodeString(header)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := e.application[alg]
+		for wanted := range 256 {
+			der := append(append(prefix[:16:16], byte(wanted)), bytes.Repeat([]byte{0x5a}, 31)...)
+			key, err := jsbridge.InvokeAwait(t.Context(), e.fn.importKey, e.formats.pkcs8, jsbridge.Bytes(der), a.key, true, a.private)
+			if err != nil {
+				if e.webKitGTK && wanted == 0 {
+					continue
+				}
+				t.Fatal(err)
+			}
+			got, err := e.leadingByte(t.Context(), key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Some browsers keep a key for X25519 clamped, or with its low bits set (RFC 7748 section 5).
+			if low := byte(7); got != byte(wanted) && (alg != keyengine.X25519 || got|low != byte(wanted)|low) {
+				t.Errorf("%s key begins with %d, wanted %d", alg, got, wanted)
 			}
 		}
 	}
