@@ -17,9 +17,9 @@
 //
 // The share is in another database (share.js): nothing that happens here can lose it.
 
+import { BLOCKED_MS, answer, transact, within } from "./database.js";
 import { KmsError, asKmsError } from "./errors.js";
 import { MIRROR } from "./methods.js";
-import { BLOCKED_MS, within } from "./share.js";
 
 const DATABASE = "kms-enclave-mirror";
 const STORES = Object.freeze(["mirrors", "records", "changes"]);
@@ -203,16 +203,8 @@ export class MirrorStore {
    * @throws {KmsError} `storage_unavailable`, also if it does not answer within ten seconds, or `storage_full`
    */
   async #run(mode, work) {
-    const whole = async () => {
-      const database = await openDatabase();
-      try {
-        return await new Transaction(database.transaction([...STORES], mode, { durability: "strict" }), this.#key).run(work);
-      } finally {
-        database.close();
-      }
-    };
     try {
-      return await within(BLOCKED_MS, whole());
+      return await within(BLOCKED_MS, transact(DATABASE, STORES, mode, (transaction) => new Transaction(transaction, this.#key).run(work)));
     } catch (error) {
       if (error instanceof DOMException && error.name === "QuotaExceededError") throw asKmsError(error, "storage_full", "mirror: the app's storage is full");
       throw asKmsError(error, "storage_unavailable", "mirror: the app's IndexedDB cannot be used; allow storage for this site");
@@ -443,33 +435,6 @@ class Transaction {
  */
 function sizeOf(name, text) {
   return Math.ceil((text.length * 3) / 4) + name.length + MIRROR.perRecord;
-}
-
-/**
- * @param {IDBRequest} request
- * @returns {Promise<any>}
- */
-function answer(request) {
-  return new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
-}
-
-/** @returns {Promise<IDBDatabase>} a connection for one transaction */
-function openDatabase() {
-  return new Promise((resolve, reject) => {
-    const request = indexedDB.open(DATABASE, 1);
-    request.onupgradeneeded = () => {
-      for (const name of STORES) request.result.createObjectStore(name);
-    };
-    request.onsuccess = () => {
-      request.result.onversionchange = () => request.result.close();
-      resolve(request.result);
-    };
-    request.onblocked = () => reject(new Error("blocked"));
-    request.onerror = () => reject(request.error);
-  });
 }
 
 /**

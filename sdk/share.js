@@ -27,12 +27,11 @@
 // the share outlives its vault, which is untidy but loses nothing. A marker that is wrong is mended:
 // missing, by the next status (`heal`); left over, it shows as a lost vault, which is destroyed once more.
 
+import { BLOCKED_MS, transact, within } from "./database.js";
 import { KmsError, asKmsError } from "./errors.js";
 
 const DATABASE = "kms-enclave-sdk";
 const STORE = "accounts";
-/** Milliseconds. */
-export const BLOCKED_MS = 10_000; // storage that does not answer in this time counts as unavailable
 
 /** Length of a share in bytes. */
 export const SHARE_BYTES = 32;
@@ -246,7 +245,7 @@ export class ShareStore {
    */
   async #transaction(mode, next) {
     try {
-      return await within(BLOCKED_MS, openDatabase().then((database) => run(database, mode, this.#key, next)));
+      return await within(BLOCKED_MS, transact(DATABASE, [STORE], mode, (transaction) => run(transaction, this.#key, next)));
     } catch (error) {
       if (error instanceof DOMException && error.name === "QuotaExceededError") {
         throw asKmsError(error, "storage_full", "share: the app's storage is full");
@@ -261,29 +260,14 @@ function unkept(what) {
   return new KmsError("storage_unavailable", `${what}: the app's IndexedDB did not keep what was written; allow storage for this site`);
 }
 
-/** @returns {Promise<IDBDatabase>} a connection for one transaction */
-function openDatabase() {
-  return new Promise((resolve, reject) => {
-    const request = indexedDB.open(DATABASE, 1);
-    request.onupgradeneeded = () => request.result.createObjectStore(STORE);
-    request.onsuccess = () => {
-      request.result.onversionchange = () => request.result.close();
-      resolve(request.result);
-    };
-    request.onerror = () => reject(request.error);
-  });
-}
-
 /**
- * @param {IDBDatabase} database closed afterwards
- * @param {IDBTransactionMode} mode
+ * @param {IDBTransaction} transaction
  * @param {IDBValidKey} key
  * @param {(found: Stored) => Stored} next
  * @returns {Promise<Stored>} when the transaction is on disk
  */
-function run(database, mode, key, next) {
+function run(transaction, key, next) {
   return new Promise((resolve, reject) => {
-    const transaction = database.transaction(STORE, mode, { durability: "strict" });
     const store = transaction.objectStore(STORE);
     /** @type {Stored} */ let after;
     /** @type {unknown} */ let failure;
@@ -298,8 +282,8 @@ function run(database, mode, key, next) {
         transaction.abort();
       }
     };
-    transaction.oncomplete = () => (database.close(), resolve(after));
-    transaction.onabort = () => (database.close(), reject(failure ?? transaction.error ?? new Error("transaction aborted")));
+    transaction.oncomplete = () => resolve(after);
+    transaction.onabort = () => reject(failure ?? transaction.error ?? new Error("transaction aborted"));
   });
 }
 
@@ -352,18 +336,4 @@ export function isSeenLog(value) {
 function sameShare(a, b) {
   if (!a || !b) return a === b;
   return a.length === b.length && a.every((byte, at) => byte === b[at]);
-}
-
-/**
- * @template T
- * @param {number} milliseconds
- * @param {Promise<T>} promise
- * @returns {Promise<T>}
- */
-export function within(milliseconds, promise) {
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
-  const limit = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${milliseconds} ms`)), milliseconds);
-  });
-  return Promise.race([promise, /** @type {Promise<never>} */ (limit)]).finally(() => clearTimeout(timer));
 }

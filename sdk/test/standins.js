@@ -79,8 +79,7 @@ class Connection {
     this.#of.begin(async () => {
       const records = await transaction.run(new Map(this.#of.databases.get(this.#name)));
       if (records) this.#of.databases.set(this.#name, records);
-      if (records) transaction.oncomplete();
-      else transaction.onabort();
+      transaction.end(records ? "complete" : "abort");
     });
     return transaction;
   }
@@ -91,6 +90,7 @@ class Transaction {
   #of;
   #requests = [];
   #aborted = false;
+  #listeners = [];
 
   constructor(of) {
     this.#of = of;
@@ -98,6 +98,15 @@ class Transaction {
 
   abort() {
     this.#aborted = true;
+  }
+
+  addEventListener(type, listener) {
+    this.#listeners.push({ type, listener });
+  }
+
+  end(type) {
+    this[`on${type}`]();
+    for (const each of this.#listeners) if (each.type === type) each.listener();
   }
 
   objectStore() {

@@ -1,0 +1,110 @@
+// The app's own IndexedDB, for what the SDK keeps there: the share (share.js) and the mirror (mirror.js).
+// Each piece of work is one transaction on a connection of its own.
+//
+// A page that is left ends its transactions: WebKit keeps such a page with all that it was at, and one
+// in mid-transaction would keep the database for itself, and every other tab of the app out of it, for as long as the page is kept.
+
+/** Milliseconds. */
+export const BLOCKED_MS = 10_000; // storage that does not answer in this time counts as unavailable
+
+/** Transactions that are not over. @type {Set<IDBTransaction>} */
+const going = new Set();
+let left = false;
+
+/** Calls these when the page is left, and when it is shown again. Exported for tests, which have no page. */
+export const page = {
+  leave() {
+    left = true;
+    for (const transaction of going) abort(transaction);
+  },
+  comeBack() {
+    left = false;
+  },
+};
+
+globalThis.addEventListener?.("pagehide", page.leave);
+globalThis.addEventListener?.("pageshow", page.comeBack);
+
+/** @param {IDBTransaction} transaction */
+function abort(transaction) {
+  try {
+    transaction.abort();
+  } catch {
+    // It is over.
+  }
+}
+
+/**
+ * One transaction over all object stores of a database, which gets them if it is new. What completes is on disk.
+ *
+ * @template T
+ * @param {string} name
+ * @param {readonly string[]} stores
+ * @param {IDBTransactionMode} mode
+ * @param {(transaction: IDBTransaction) => Promise<T>} work settles when the transaction is over
+ * @returns {Promise<T>}
+ */
+export async function transact(name, stores, mode, work) {
+  const database = await open(name, stores);
+  try {
+    if (left) throw new Error("the page was left");
+    const transaction = database.transaction([...stores], mode, { durability: "strict" });
+    track(transaction);
+    return await work(transaction);
+  } finally {
+    database.close();
+  }
+}
+
+/**
+ * @param {string} name
+ * @param {readonly string[]} stores
+ * @returns {Promise<IDBDatabase>}
+ */
+function open(name, stores) {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.open(name, 1);
+    request.onupgradeneeded = () => {
+      for (const store of stores) request.result.createObjectStore(store);
+      if (request.transaction) track(request.transaction);
+    };
+    request.onsuccess = () => {
+      request.result.onversionchange = () => request.result.close();
+      resolve(request.result);
+    };
+    request.onerror = () => reject(request.error);
+  });
+}
+
+/** @param {IDBTransaction} transaction */
+function track(transaction) {
+  going.add(transaction);
+  const over = () => going.delete(transaction);
+  transaction.addEventListener("complete", over);
+  transaction.addEventListener("abort", over);
+}
+
+/**
+ * @param {IDBRequest} request
+ * @returns {Promise<any>} its result
+ */
+export function answer(request) {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+/**
+ * @template T
+ * @param {number} milliseconds
+ * @param {Promise<T>} promise
+ * @returns {Promise<T>}
+ */
+export function within(milliseconds, promise) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
+  const limit = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${milliseconds} ms`)), milliseconds);
+  });
+  return Promise.race([promise, /** @type {Promise<never>} */ (limit)]).finally(() => clearTimeout(timer));
+}
