@@ -51,6 +51,14 @@ export async function mix({ kids, perSecond, lanes, peer }) {
     const got = await call.then(() => "done", (error) => error.code);
     if (got !== "done" && got !== "cancelled") throw new Error(`called off: got ${got}`);
   }
+  /** Milliseconds of a signature, and of the yardstick. */
+  async function timed() {
+    const began = performance.now();
+    await written[0]();
+    const between = performance.now();
+    await yardstick();
+    return { sign: between - began, yardstick: performance.now() - between };
+  }
   const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
   const load = (window.load = { running: 0, stopped: true, calls: 0, failures: [], latencies: [] });
 
@@ -62,13 +70,8 @@ export async function mix({ kids, perSecond, lanes, peer }) {
       at = Math.max(at + (1000 * lanes) / perSecond, performance.now() - 1000);
       try {
         const call = pick(written);
-        const began = performance.now();
-        await call();
-        if (call === written[0]) {
-          const between = performance.now();
-          await yardstick();
-          load.latencies.push({ sign: between - began, yardstick: performance.now() - between });
-        }
+        if (call === written[0]) load.latencies.push(await timed());
+        else await call();
         await pick(read)();
         load.calls += 2;
       } catch (error) {
@@ -86,6 +89,12 @@ export async function mix({ kids, perSecond, lanes, peer }) {
   load.end = async () => {
     load.stopped = true;
     while (load.running > 0) await sleep(20);
+  };
+  /** n signatures one after the other, and the yardstick after each. */
+  load.alone = async (n) => {
+    const times = [];
+    for (let i = 0; i < n; i++) times.push(await timed());
+    return times;
   };
   /** What happened since it was asked last; nothing of it stays here. */
   load.take = () => {

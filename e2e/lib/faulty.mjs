@@ -69,4 +69,9 @@ export const LEAKS = [
     changes: { "ledger/tx.go": (text) => text.replace("\ttx.leaves = append(tx.leaves, leaf)\n", "\ttx.leaves = append(tx.leaves, leaf)\n\tkept = append(kept, append(make([]byte, 0, 16<<10), leaf...))\n") + "\nvar kept [][]byte\n" },
     wanted: /^Go heap/,
   },
+  {
+    name: "slows down with its log",
+    changes: { "ledger/tx.go": (text) => text.replace("\ttx.leaves = append(tx.leaves, leaf)\n", "\ttx.leaves = append(tx.leaves, leaf)\n\tentries++\n\tfor i := range entries * 20_000 {\n\t\twork += i\n\t}\n") + "\nvar entries, work int\n" },
+    wanted: /^at rest the median/,
+  },
 ];

@@ -20,7 +20,7 @@ for (const engine of chosenEngines().filter((each) => each === "chromium")) {
     it("load from four tabs leaves no callback, goroutine, lock or memory behind, and latency flat", async (t) => {
       await load.run(SECONDS, 2);
       const [before, after] = [load.rests[0], load.rests.at(-1)].map(({ workers: [worker] }) => JSON.stringify(worker));
-      t.diagnostic(`${load.calls} calls, ${load.entries} entries, medians in ms ${JSON.stringify(load.quarters)}`);
+      t.diagnostic(`${load.calls} calls, ${load.entries} entries, medians in ms at rest ${JSON.stringify([load.rests[0].alone, load.rests.at(-1).alone])}, under load ${JSON.stringify(load.quarters)}`);
       t.diagnostic(`a worker at rest: ${before}, then ${after}`);
       assert.deepEqual(load.wrong, []);
       assert.ok(load.calls > 1000, `${load.calls} calls: this run has shown nothing`);
