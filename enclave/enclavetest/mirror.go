@@ -10,95 +10,59 @@ import (
 	"testing"
 
 	"github.com/kms-enclave/kms-enclave/api"
+	"github.com/kms-enclave/kms-enclave/enclave/mirrortest"
 	"github.com/kms-enclave/kms-enclave/prompt"
 	"github.com/kms-enclave/kms-enclave/store"
 )
 
-// mirror is what an app keeps, as the SDK does it (sdk/mirror.js).
-type mirror struct {
-	vault   string
-	commit  int64
-	records map[string]string
-	waiting []api.MirrorChange // of all tabs
-	whole   int                // how often everything was read
-}
+// mirror is what an app keeps.
+type mirror struct{ mirrortest.Mirror }
 
 // follow takes in what the commits of these tabs wrote.
 func (m *mirror) follow(clients ...*Client) {
-	var newest api.MirrorChanges
+	current := false
 	for _, c := range clients {
-		for newest.More = true; newest.More; {
-			newest = api.MirrorChanges{}
-			c.Must("mirror.changes", nil, &newest)
-			m.waiting = append(m.waiting, newest.Changes...)
+		for more := true; more; {
+			var told api.MirrorChanges
+			c.Must("mirror.changes", nil, &told)
+			current, more = m.Take(told), told.More
 		}
 	}
-	m.apply()
-	if c := clients[0]; newest.Vault != m.vault || m.commit < newest.Commit {
-		m.read(c)
+	if !current {
+		m.read(clients[0])
 	}
 }
 
-func (m *mirror) apply() {
-	for found := true; found; {
-		found = false
-		for i, change := range m.waiting {
-			if change.From > m.commit || change.To <= m.commit {
-				continue
-			}
-			for _, name := range change.Removed {
-				delete(m.records, name)
-			}
-			for _, r := range change.Put {
-				m.records[r.Name] = string(r.Value)
-			}
-			m.commit, m.waiting, found = change.To, slices.Delete(m.waiting, i, i+1), true
-			break
-		}
-	}
-	m.waiting = slices.DeleteFunc(m.waiting, func(c api.MirrorChange) bool { return c.To <= m.commit })
-}
-
-// read reads everything once.
+// read reads everything once, while nothing is written.
 func (m *mirror) read(c *Client) {
-	m.whole++
-	m.records = map[string]string{}
-	for after, more := "", true; more; {
-		var page api.MirrorRecords
+	var page api.MirrorRecords
+	for after, more := "", true; more; more = page.More {
 		params := map[string]any{}
 		if after != "" {
 			params["after"] = after
 		}
+		first := after == ""
+		page = api.MirrorRecords{}
 		c.Must("mirror.records", params, &page)
-		if after == "" {
-			m.vault, m.commit = page.Vault, page.Commit
-		}
 		for _, r := range page.Records {
 			if r.Name <= after {
 				c.t.Errorf("%s after %s", r.Name, after)
 			}
-			m.records[r.Name], after = string(r.Value), r.Name
+			after = r.Name
 		}
-		more = page.More
+		m.Page(page, first)
 	}
+	m.Finish(page.Commit)
 }
 
 // offer hands the mirror in.
-func (m *mirror) offer(c *Client) {
-	c.t.Helper()
-	first := true
-	for chunk := range slices.Chunk(slices.Sorted(maps.Keys(m.records)), 20) {
-		var records []api.MirrorRecord
-		for _, name := range chunk {
-			records = append(records, api.MirrorRecord{Name: name, Value: api.Bytes(m.records[name])})
-		}
-		c.Must("mirror.offer", map[string]any{"first": first, "records": records}, nil)
-		first = false
-	}
-}
+func (m *mirror) offer(c *Client) { offer(c, &m.State) }
 
-func (m *mirror) clone() *mirror {
-	return &mirror{vault: m.vault, commit: m.commit, records: maps.Clone(m.records)}
+func offer(c *Client, s *mirrortest.State) {
+	c.t.Helper()
+	for p := range s.Offers() {
+		c.Must("mirror.offer", p, nil)
+	}
 }
 
 // expect compares the mirror with what is stored.
@@ -111,12 +75,12 @@ func (m *mirror) expect(t *testing.T, s store.Store) {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(stored)) {
-		if m.records[name] != stored[name] {
+		if m.Records[name] != stored[name] {
 			t.Errorf("%s is not what is stored", name)
 		}
 	}
-	if len(m.records) != len(stored) || len(stored) == 0 {
-		t.Errorf("%d records, %d are stored", len(m.records), len(stored))
+	if len(m.Records) != len(stored) || len(stored) == 0 {
+		t.Errorf("%d records, %d are stored", len(m.Records), len(stored))
 	}
 }
 
@@ -156,8 +120,8 @@ func testMirrorFollows(t *testing.T, p Platform) {
 	m.follow(c) // also while it is locked
 	m.expect(t, c.Device)
 	c.Must("vault.unlock", nil, nil)
-	if m.whole != 1 {
-		t.Errorf("everything was read %d times, once wanted", m.whole)
+	if m.Whole != 1 {
+		t.Errorf("everything was read %d times, once wanted", m.Whole)
 	}
 
 	other := o.Connect()
@@ -170,15 +134,15 @@ func testMirrorFollows(t *testing.T, p Platform) {
 	}
 	m.follow(c, other)
 	m.expect(t, c.Device)
-	if m.whole != 1 {
-		t.Errorf("with both tabs asked everything was read %d times, once wanted", m.whole)
+	if m.Whole != 1 {
+		t.Errorf("with both tabs asked everything was read %d times, once wanted", m.Whole)
 	}
 	sign(other)
 	other.Close() // what it wrote last is told to nobody
 	m.follow(c)
 	m.expect(t, c.Device)
-	if m.whole != 2 {
-		t.Errorf("after a tab that told nothing everything was read %d times, twice wanted", m.whole)
+	if m.Whole != 2 {
+		t.Errorf("after a tab that told nothing everything was read %d times, twice wanted", m.Whole)
 	}
 }
 
@@ -277,7 +241,7 @@ func (s *saved) isThereByNow(c *Client) {
 // from somebody who types that it shall be; and what is there then says so.
 func testMirrorOlder(t *testing.T, p Platform) {
 	o, m, c, _ := lost(t, p, "passphrase")
-	old, then := m.clone(), c.Status()
+	old, then := m.Clone(), c.Status()
 	k := c.CreateKey("signing", "")
 	c.signs(k)
 	c.Must("keys.rotate", map[string]any{"kid": k.KID}, nil) // the epoch grows, too
@@ -294,7 +258,7 @@ func testMirrorOlder(t *testing.T, p Platform) {
 		}
 	}
 	known := map[string]any{"seen": lineage, "since": kept.Since}
-	old.offer(c)
+	offer(c, old)
 	instead(o, word(""), cancels[prompt.Return])
 	c.Refused(api.Cancelled, "mirror.restore", known)
 	c.state("lost")
@@ -303,14 +267,14 @@ func testMirrorOlder(t *testing.T, p Platform) {
 	}
 	// By its epoch alone it is older, too; and a log that went another way is.
 	for _, params := range []map[string]any{{"seen": lineage}, {"since": kept.Since}, {"since": forkOf(kept.Since)}} {
-		old.offer(c)
+		offer(c, old)
 		instead(o, cancels[prompt.Return])
 		c.Refused(api.Cancelled, "mirror.restore", params)
 		if shown, _ := lastScreen[prompt.Return](o); !shown.Older || shown.Word == "" {
 			t.Errorf("%v: shown %+v", params, shown)
 		}
 	}
-	old.offer(c)
+	offer(c, old)
 	instead(o, word(prompt.WordYes))
 	c.Must("mirror.restore", known, nil)
 	entry := c.logged("mirror.restore")[0]
@@ -371,15 +335,15 @@ func testMirrorForged(t *testing.T, p Platform) {
 	empty(t, c.Device)
 	c.Close()
 	c = o.Connect()
-	before := m.clone()
-	for _, name := range slices.Sorted(maps.Keys(m.records)) {
+	before := m.Clone()
+	for _, name := range slices.Sorted(maps.Keys(m.Records)) {
 		kind, _, _ := strings.Cut(name, "/")
-		for what, value := range map[string]string{"flipped": flip(m.records[name]), "dropped": ""} {
-			forged := before.clone()
-			if forged.records[name] = value; value == "" {
-				delete(forged.records, name)
+		for what, value := range map[string]string{"flipped": flip(m.Records[name]), "dropped": ""} {
+			forged := before.Clone()
+			if forged.Records[name] = value; value == "" {
+				delete(forged.Records, name)
 			}
-			forged.offer(c)
+			offer(c, forged)
 			instead(o, cancels[prompt.Return])
 			w := o.watch()
 			failure := c.Try("mirror.restore", map[string]any{"seen": lineage}, nil)
@@ -407,20 +371,20 @@ func testMirrorForged(t *testing.T, p Platform) {
 		}
 	}
 	o.User.On = nil
-	forged := before.clone()
-	forged.records["vault/-"] = other.records["vault/-"]
-	forged.offer(c)
+	forged := before.Clone()
+	forged.Records["vault/-"] = other.Records["vault/-"]
+	offer(c, forged)
 	if f := c.Refused(api.NotFound, "mirror.restore", nil); f.Details["reason"] != "share-missing" {
 		t.Errorf("another vault's header: %v", f)
 	}
 	stranger := map[string]any{"vault": base64.RawURLEncoding.EncodeToString(make([]byte, 16)), "epoch": 1}
-	before.offer(c)
+	offer(c, before)
 	c.Refused(api.Integrity, "mirror.restore", map[string]any{"seen": stranger})
 	// One key is damaged: the others are back, and it says so.
 	kid := keys[0].KID
-	forged = before.clone()
-	forged.records["key/"+kid] = flip(forged.records["key/"+kid])
-	forged.offer(c)
+	forged = before.Clone()
+	forged.Records["key/"+kid] = flip(forged.Records["key/"+kid])
+	offer(c, forged)
 	c.Must("mirror.restore", nil, nil)
 	for _, k := range keys[1:] {
 		if k.State == "active" && k.Purpose == "signing" {

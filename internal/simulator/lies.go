@@ -22,12 +22,21 @@ import (
 
 // lie ends a schedule: storage is changed behind the vault's back.
 func (w *world) lie() error {
+	if w.locks {
+		if err := w.askTabs(pick(w.rng, []string{"mirror.changes", "audit.consistent", "vault.status"})); err != nil {
+			return err
+		}
+	}
 	for _, t := range slices.Clone(w.tabs) {
 		w.kill(t)
 	}
 	switch w.rng.IntN(8) {
 	case 0:
 		return w.evict()
+	case 3, 4, 5:
+		if w.locks {
+			return w.evict()
+		}
 	case 1:
 		return w.rollBackAll()
 	case 2:
@@ -339,6 +348,9 @@ func (w *world) evict() error {
 		if c.failure != nil || !strings.Contains(string(c.result), `"`+vault.LostStorage+`"`) {
 			return fmt.Errorf("storage was emptied, and vault.status in %s is answered with %s %s", t.name, outcome(c), c.result)
 		}
+	}
+	if w.locks {
+		return w.comeBack()
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ type model struct {
 	heads    [][32]byte // by size of the log
 	keys     map[string]*key
 	leaves   []audit.Entry
+	raw      [][]byte        // leaves, as they are
 	byTag    map[string]int  // how many leaves carry a tag
 	once     map[string]bool // subjects of what can be done once only, and was
 	ways     int             // in, that were added since the beginning
@@ -54,7 +55,7 @@ func (m *model) add(leaf []byte) (kids []string, err error) {
 	}
 	m.frontier.Append(audit.LeafHash(leaf))
 	m.heads = append(m.heads, m.frontier.Root())
-	m.leaves = append(m.leaves, e)
+	m.leaves, m.raw = append(m.leaves, e), append(m.raw, leaf)
 	if e.Outcome != "ok" {
 		return nil, nil
 	}

@@ -104,6 +104,18 @@ var mutations = []struct{ name, file, old, new string }{
 		"{ledger.ErrTimeout, api.Timeout, ", "{ledger.ErrTimeout, map[bool]api.Code{true: api.StorageFull, false: api.Timeout}[IS], ",
 	},
 	{
+		"a mirror's changes run over what another tab wrote", "vault/mirror.go",
+		"r.changes[n-1].to != from {", "r.changes[n-1].to != from && !(IS) {",
+	},
+	{
+		"a change fits every mirror", "vault/mirror.go",
+		"r.changes = append(r.changes, change{from: from,", "r.changes = append(r.changes, change{from: map[bool]uint64{false: from}[IS],",
+	},
+	{
+		"an older mirror passes for the newest", "enclave/methods_mirror.go",
+		"screen.Older = !continues ||", "screen.Older = !(IS) && (!continues) || !(IS) &&",
+	},
+	{
 		"a change of the ways in leaves the old state open", "ledger/batch.go",
 		"tx.renew != nil && err == nil {", "tx.renew != nil && err == nil && !(IS) {",
 	},
@@ -163,6 +175,7 @@ func mutant(t *testing.T) string {
 
 // rare are those that few schedules come upon, and from which schedule on they are looked for.
 var rare = map[string]string{
+	"a mirror's changes run over what another tab wrote":      "10000",
 	"a change of the ways in that was done is said not to be": "25000",
 }
 

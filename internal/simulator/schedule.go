@@ -36,13 +36,13 @@ func (w *world) run() error {
 	if err := w.look(); err != nil {
 		return fmt.Errorf("at the start: %w", err)
 	}
-	t := w.openTab()
-	if w.locks && w.rng.IntN(4) > 0 {
-		w.send(t, w.newCall("vault.unlock"), api.None{})
+	w.visit()
+	if w.locks {
+		w.visit() // where tabs are opened on the way, few come to have anything to say to each other
 	}
 	steps := minSteps + w.rng.IntN(maxSteps-minSteps+1)
 	if w.locks {
-		steps *= 3 // to change the ways in takes many
+		steps *= 2 // to change the ways in takes many
 	}
 	remember := w.rng.IntN(steps)
 	for i := range steps {
@@ -52,6 +52,11 @@ func (w *world) run() error {
 		w.act()
 		if err := w.step(); err != nil {
 			return err
+		}
+		if w.locks && w.rng.IntN(6) == 0 {
+			if err := w.settle(); err != nil {
+				return err
+			}
 		}
 	}
 	if err := w.drain(); err != nil {
@@ -66,6 +71,14 @@ func (w *world) run() error {
 		}
 	}
 	return nil
+}
+
+// visit opens a tab of somebody who mostly unlocks the vault at once.
+func (w *world) visit() {
+	t := w.openTab()
+	if w.locks && w.rng.IntN(4) > 0 {
+		w.send(t, w.newCall("vault.unlock"), api.None{})
+	}
 }
 
 // end gives back what the bubble holds.
@@ -87,9 +100,9 @@ func (w *world) act() {
 	case n < 82 || len(w.tabs) == 0:
 		w.request()
 	case n < 86 && len(w.tabs) < maxTabs:
-		t := w.openTab()
-		w.trace("open  %s", t.name)
+		w.trace("open")
 		w.count("open")
+		w.visit()
 	case n < 89:
 		w.kill(pick(w.rng, w.tabs))
 	case n < 91:
@@ -110,6 +123,30 @@ func (w *world) act() {
 }
 
 func pick[T any](rng *rand.Rand, from []T) T { return from[rng.IntN(len(from))] }
+
+// settle has some tabs sign, and lets what was begun happen, so that much is done in few steps.
+func (w *world) settle() error {
+	w.trace("settle")
+	for _, t := range w.tabs {
+		if w.rng.IntN(2) == 0 {
+			c := w.newCall("jwt.sign")
+			c.about = pick(w.rng, w.model.kids())
+			w.send(t, c, api.SignJWTParams{KID: c.about, Audience: c.tag, TTLSeconds: 60})
+		}
+	}
+	for lulls := 0; lulls < 4; {
+		if err := w.step(); err != nil {
+			return err
+		}
+		if waiting := w.waiting(); len(waiting) > 0 {
+			w.let(pick(w.rng, waiting), verdict{})
+			continue
+		}
+		lulls++
+		time.Sleep(20 * time.Millisecond)
+	}
+	return w.step()
+}
 
 // waits is a request of a tab to the store.
 type waits struct {
@@ -164,7 +201,7 @@ func (w *world) fault(what string) verdict {
 // request has a tab of the app call something.
 func (w *world) request() {
 	if len(w.tabs) == 0 {
-		w.openTab()
+		w.visit()
 	}
 	c := w.newCall("")
 	params := w.choose(c)
@@ -217,7 +254,12 @@ func (w *world) choose(c *call) any {
 
 // chooseOfLocks chooses among what only a vault with a lock has.
 func (w *world) chooseOfLocks(c *call) any {
-	switch n := w.rng.IntN(12); {
+	switch n := w.rng.IntN(16); {
+	case n >= 15 && w.mirror.Commit < w.commits():
+		c.method = "mirror.records"
+		return api.MirrorRecordsParams{}
+	case n >= 12:
+		c.method = "mirror.changes"
 	case n < 3:
 		c.method = "vault.unlock"
 	case n < 4:
@@ -292,6 +334,10 @@ func (w *world) done(c *call) error {
 			return fmt.Errorf("the log never had this head, of %d entries", head.Size)
 		}
 		return nil
+	case "mirror.changes":
+		return w.follow(c)
+	case "mirror.records":
+		return w.readAll(c)
 	case "vault.status", "vault.lock", "vault.unlock":
 		var status api.Status
 		if err := json.Unmarshal(c.result, &status); err != nil {

@@ -80,10 +80,10 @@ func begin(t testing.TB, keys int, passkey *prompttest.Authenticator) beginning 
 func beginnings(t testing.TB) func(number uint64) beginning {
 	open, locked, large := begin(t, 3, nil), begin(t, 3, &prompttest.Authenticator{Origin: self}), begin(t, 20, nil)
 	return func(number uint64) beginning {
-		switch number % 31 { // a prime, so that every process has some of each
-		case 1, 16:
+		switch number % 41 { // a prime, so that every process has some of each
+		case 1, 21:
 			return locked
-		case 3, 13:
+		case 3, 17:
 			return large
 		}
 		return open
@@ -158,8 +158,9 @@ func TestSchedules(t *testing.T) {
 func startPart(ctx context.Context, part, of int, file string) (tally map[string]int, err error) {
 	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run", "^TestSchedules$", "-test.timeout", "10m", "-tallies", file,
 		"-schedules", strconv.Itoa(*schedules-part), "-from", strconv.FormatUint(*from+uint64(part), 10), "-every", strconv.Itoa(of))
-	// What a schedule leaves behind is many small things that live as long as it does.
-	cmd.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1", "GOGC=1600")
+	// What a schedule leaves behind is many small things that live as long as it does, and its many
+	// goroutines grow their stacks.
+	cmd.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1,adaptivestackstart=1", "GOGC=1600")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%w\n%s", err, out)
 	}
@@ -208,6 +209,7 @@ var must = []string{
 	"log: flipped", "log: dropped", "index: flipped", "index: dropped", "index: swapped", "index: rolled back", "counts: flipped", "counts: dropped", "counts: rolled back",
 	"keys.create: done", "keys.rotate: done", "keys.rotate: denied", "keys.rotate: timeout", "keys.revoke: done", "keys.revoke: denied",
 	"jwt.sign: done", "jwt.sign: denied", "jwt.sign: timeout", "jwt.sign: cancelled", "jwt.sign: locked", "jwt.sign: storage_full", "jwt.sign: storage_unavailable",
+	"mirror: newest", "mirror: older", "back: newest", "back: older", "dies coming back", "mirror.changes: done", "mirror.records: done",
 	"vault.unlock: done", "vault.lock: done", "slots.add: done", "slots.remove: done", "slots.remove: timeout",
 }
 

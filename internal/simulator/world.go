@@ -15,6 +15,8 @@
 //   - The log only grows: every head that was ever seen is a head of it.
 //   - No key signs once the log says that it has ended.
 //   - Every call is answered once storage answers again, and a tab that is opened then works.
+//   - A mirror that an app keeps (see mirror.go) is what was stored at some commit, whole; from it the vault comes
+//     back as it was then, whatever dies meanwhile, and says what is missing.
 //   - What storage was made to lie about is noticed, touches nothing else, and heals when it is put back.
 //
 // It is for tests only. It must not know more of a vault than its callers and its
@@ -32,6 +34,7 @@ import (
 	"time"
 
 	"github.com/kms-enclave/kms-enclave/api"
+	"github.com/kms-enclave/kms-enclave/enclave/mirrortest"
 	"github.com/kms-enclave/kms-enclave/keyengine"
 	"github.com/kms-enclave/kms-enclave/keyengine/native"
 	"github.com/kms-enclave/kms-enclave/ledger"
@@ -69,8 +72,11 @@ type world struct {
 	denied   map[string]*call
 	// What can be done once only, and a call was told that it had done it.
 	answered map[string]bool
-	since    []byte // what the app knows of the log
-	added    int    // ways in, as calls were told
+	since    []byte            // what the app knows of the log
+	added    int               // ways in, as calls were told
+	mirror   mirrortest.Mirror // what the app keeps of a vault with a lock; at the beginning all of it
+	readBy   int               // number of calls when all records had come, until the mirror takes them; 0 otherwise
+	sizes    map[int64]uint64  // of the log, by number of commit
 
 	witness *vault.Manager
 	commit  []byte // that the witness has seen last
@@ -105,7 +111,7 @@ func (w *world) now() time.Time { return time.Now().Add(w.offset) }
 type beginning struct {
 	store   *memstore.Store
 	share   [32]byte
-	passkey *prompttest.Authenticator // nil: the vault has no lock
+	passkey *prompttest.Authenticator // nil: the vault has no lock, and no mirror
 }
 
 // lockless is a store for somebody who only looks.
@@ -117,10 +123,14 @@ func newWorld(number uint64, begin beginning, trace func(string, ...any)) *world
 	w := &world{
 		rng: rand.New(rand.NewPCG(number, 0)), random: newSource(number), share: begin.share,
 		user: &prompttest.User{Willing: true}, profile: begin.store.Copy(), locks: begin.passkey != nil,
-		denied: map[string]*call{}, answered: map[string]bool{}, model: newModel(), tell: trace, tally: map[string]int{},
+		denied: map[string]*call{}, answered: map[string]bool{}, model: newModel(), sizes: map[int64]uint64{}, tell: trace, tally: map[string]int{},
 	}
 	w.past = w.profile
 	if w.locks {
+		w.mirror.Commit, w.mirror.Records = w.commits(), map[string]string{}
+		for _, r := range records(w.profile) {
+			w.mirror.Records[r.Kind+"/"+r.ID] = string(r.Value)
+		}
 		w.user.Passkey = begin.passkey.Copy()
 	}
 	w.engine = native.New(newSource(^number))
@@ -168,6 +178,7 @@ func (w *world) look() error {
 	if w.model.size() != size || w.model.frontier.Root() != head {
 		return fmt.Errorf("the log has %d entries, and is not the one that was seen, of %d", size, w.model.size())
 	}
+	w.sizes[w.commits()] = size
 	if err := w.compareKeys(ctx, touched); err != nil {
 		return err
 	}
