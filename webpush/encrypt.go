@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Sizes in bytes.
@@ -180,8 +181,8 @@ func (r *Receiver) Decrypt(body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, ErrDecrypt
 	}
-	for end := len(plain) - 1; end >= 0; end-- {
-		switch plain[end] {
+	for end, p := range slices.Backward(plain) {
+		switch p {
 		case 0: // padding
 		case 2:
 			return plain[:end], nil

@@ -312,7 +312,7 @@ func TestSend(t *testing.T) {
 	if got.Method != http.MethodPost || string(body) != "body" {
 		t.Errorf("%s %q", got.Method, body)
 	}
-	receipt = must[Receipt](t)(c.Send(t.Context(), endpoint, Request{}))
+	must[Receipt](t)(c.Send(t.Context(), endpoint, Request{}))
 	if _, coded := got.Header["Content-Encoding"]; coded || got.Header.Get("TTL") != "0" || len(body) != 0 {
 		t.Errorf("without a body: %v", got.Header)
 	}
