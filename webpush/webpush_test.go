@@ -85,8 +85,14 @@ func TestKeys(t *testing.T) {
 	off := bytes.Clone(public)
 	off[64] ^= 1
 	for _, test := range []struct{ public, auth []byte }{
-		{nil, auth}, {public[:64], auth}, {append(bytes.Clone(public), 0), auth}, {off, auth}, {make([]byte, 65), auth},
-		{public, nil}, {public, auth[:15]}, {public, append(bytes.Clone(auth), 0)},
+		{nil, auth},
+		{public[:64], auth},
+		{append(bytes.Clone(public), 0), auth},
+		{off, auth},
+		{make([]byte, 65), auth},
+		{public, nil},
+		{public, auth[:15]},
+		{public, append(bytes.Clone(auth), 0)},
 	} {
 		if _, err := NewKeys(test.public, test.auth); !errors.Is(err, ErrKeys) {
 			t.Errorf("keys of %d and %d bytes: %v", len(test.public), len(test.auth), err)
@@ -332,10 +338,20 @@ func TestServiceErrors(t *testing.T) {
 		wanted     error
 		wait       time.Duration
 	}{
-		{404, "", ErrGone, 0}, {410, "", ErrGone, 0}, {401, "", ErrUnauthorized, 0}, {403, "", ErrUnauthorized, 0}, {413, "", ErrTooLarge, 0},
-		{429, "7", ErrTooMany, 7 * time.Second}, {429, now.Add(time.Minute).Format(http.TimeFormat), ErrTooMany, time.Minute},
-		{429, now.Add(-time.Minute).Format(http.TimeFormat), ErrTooMany, 0}, {429, "-1", ErrTooMany, 0}, {429, "soon", ErrTooMany, 0},
-		{503, "99999999", ErrUnavailable, maxRetryAfter}, {500, "", ErrUnavailable, 0}, {400, "", ErrRefused, 0}, {301, "", ErrRefused, 0},
+		{404, "", ErrGone, 0},
+		{410, "", ErrGone, 0},
+		{401, "", ErrUnauthorized, 0},
+		{403, "", ErrUnauthorized, 0},
+		{413, "", ErrTooLarge, 0},
+		{429, "7", ErrTooMany, 7 * time.Second},
+		{429, now.Add(time.Minute).Format(http.TimeFormat), ErrTooMany, time.Minute},
+		{429, now.Add(-time.Minute).Format(http.TimeFormat), ErrTooMany, 0},
+		{429, "-1", ErrTooMany, 0},
+		{429, "soon", ErrTooMany, 0},
+		{503, "99999999", ErrUnavailable, maxRetryAfter},
+		{500, "", ErrUnavailable, 0},
+		{400, "", ErrRefused, 0},
+		{301, "", ErrRefused, 0},
 	} {
 		followed := false
 		endpoint := service(t, func(w http.ResponseWriter, r *http.Request) {
