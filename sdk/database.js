@@ -10,41 +10,51 @@ export const BLOCKED_MS = 10_000; // storage that does not answer in this time c
 /** Transactions that are not over. @type {Set<IDBTransaction>} */
 const going = new Set();
 let left = false;
+let departures = 0;
+/** @type {(() => void)[]} */ let waiting = [];
 
-/** Calls these when the page is left, and when it is shown again. Exported for tests, which have no page. */
-export const page = {
-  leave() {
-    left = true;
-    for (const transaction of going) abort(transaction);
-  },
-  comeBack() {
-    left = false;
-  },
-};
-
-globalThis.addEventListener?.("pagehide", page.leave);
-globalThis.addEventListener?.("pageshow", page.comeBack);
-
-/** @param {IDBTransaction} transaction */
-function abort(transaction) {
-  try {
-    transaction.abort();
-  } catch {
-    // It is over.
-  }
-}
+globalThis.addEventListener?.("pagehide", () => {
+  left = true;
+  departures += 1;
+  for (const transaction of going) abort(transaction);
+});
+globalThis.addEventListener?.("pageshow", () => {
+  left = false;
+  for (const go of waiting.splice(0)) go();
+});
 
 /**
- * One transaction over all object stores of a database, which gets them if it is new. What completes is on disk.
+ * One transaction over all object stores of a database, which gets them if it is new. What completes is on disk. One
+ * that ends because the page is left is begun anew if the page is shown again.
  *
  * @template T
  * @param {string} name
  * @param {readonly string[]} stores
  * @param {IDBTransactionMode} mode
- * @param {(transaction: IDBTransaction) => Promise<T>} work settles when the transaction is over
+ * @param {(transaction: IDBTransaction) => Promise<T>} work settles when the transaction is over, and has changed nothing but what is stored
  * @returns {Promise<T>}
  */
 export async function transact(name, stores, mode, work) {
+  for (;;) {
+    if (left) await new Promise((resolve) => waiting.push(() => resolve(undefined)));
+    const before = departures;
+    try {
+      return await once(name, stores, mode, work);
+    } catch (error) {
+      if (departures === before) throw error;
+    }
+  }
+}
+
+/**
+ * @template T
+ * @param {string} name
+ * @param {readonly string[]} stores
+ * @param {IDBTransactionMode} mode
+ * @param {(transaction: IDBTransaction) => Promise<T>} work
+ * @returns {Promise<T>}
+ */
+async function once(name, stores, mode, work) {
   const database = await open(name, stores);
   try {
     if (left) throw new Error("the page was left");
@@ -82,6 +92,16 @@ function track(transaction) {
   const over = () => going.delete(transaction);
   transaction.addEventListener("complete", over);
   transaction.addEventListener("abort", over);
+  if (left) abort(transaction);
+}
+
+/** @param {IDBTransaction} transaction */
+function abort(transaction) {
+  try {
+    transaction.abort();
+  } catch {
+    // It is over.
+  }
 }
 
 /**

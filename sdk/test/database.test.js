@@ -1,14 +1,20 @@
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { afterEach, beforeEach, test } from "node:test";
-import { answer, page, transact } from "../database.js";
+
+/** What the page tells of itself. @type {Map<string, () => void>} */
+const listeners = new Map();
+globalThis.addEventListener = (type, listener) => listeners.set(type, listener);
+const { answer, transact } = await import("../database.js");
+const leave = () => listeners.get("pagehide")();
+const comeBack = () => listeners.get("pageshow")();
 
 const { IDBFactory } = createRequire(new URL("../../e2e/package.json", import.meta.url))("fake-indexeddb");
 
 beforeEach(() => {
   globalThis.indexedDB = new IDBFactory();
 });
-afterEach(() => page.comeBack());
+afterEach(comeBack);
 
 const put = (value) => (transaction) => new Promise((resolve, reject) => {
   transaction.oncomplete = () => resolve(value);
@@ -31,16 +37,56 @@ test("a database is made with its stores, and what was written is there", async 
   assert.equal(await read(), 1);
 });
 
-test("a page that is left ends what it is at, and what waits behind it", async () => {
+const soon = () => new Promise((resolve) => setTimeout(resolve, 20));
+
+test("a page that is left ends what it is at, and what waits behind it; shown again, it begins that anew", async () => {
   await write(put(1));
-  const held = write(hold);
-  const behind = write(put(2));
-  const failures = Promise.all([assert.rejects(held, /aborted/), assert.rejects(behind)]);
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  page.leave();
-  await failures;
-  await assert.rejects(write(put(3)), /left/); // and begins nothing
-  page.comeBack();
-  assert.equal(await read(), 1);
-  assert.equal(await write(put(4)), 4);
+  let held = 0;
+  const first = write((transaction) => (++held === 1 ? hold(transaction) : put(2)(transaction)));
+  const behind = write(put(3));
+  await soon();
+  assert.equal(held, 1);
+  leave();
+  await soon();
+  const later = write(put(4));
+  await soon();
+  assert.equal(held, 1, "a page that is left begins nothing");
+  comeBack();
+  assert.deepEqual(await Promise.all([first, behind, later]), [2, 3, 4]);
+  assert.equal(held, 2);
+});
+
+test("while it is away it holds the database for nobody else", async () => {
+  await write(put(1));
+  let held = 0;
+  const work = write((transaction) => (++held === 1 ? hold(transaction) : put(2)(transaction)));
+  await soon();
+  leave();
+  await soon();
+  const request = indexedDB.open("database", 1); // another tab
+  const database = await new Promise((resolve, reject) => Object.assign(request, { onsuccess: () => resolve(request.result), onerror: () => reject(request.error) }));
+  const found = await Promise.race([answer(database.transaction("records", "readwrite").objectStore("records").get("key")), new Promise((resolve) => setTimeout(resolve, 2000, "locked out"))]);
+  database.close();
+  assert.equal(found, 1);
+  comeBack();
+  assert.equal(await work, 2);
+});
+
+test("a page that is left while the database is being made makes it when it is shown again", async () => {
+  const made = write(put(1));
+  leave();
+  await soon();
+  assert.deepEqual(await indexedDB.databases(), []);
+  comeBack();
+  assert.equal(await made, 1);
+});
+
+test("what fails by itself is not repeated", async () => {
+  let times = 0;
+  await assert.rejects(write(async (transaction) => {
+    times += 1;
+    transaction.abort();
+    throw new Error("no");
+  }), /no/);
+  assert.equal(times, 1);
 });
