@@ -11,7 +11,7 @@ export KMS_ENGINES := $(ENGINES)
 endif
 
 # Modules other than the root's: their dependencies are not the product's.
-MODULES := vectors transcripts
+MODULES := vectors transcripts peers
 FUZZTIME ?= 20s
 
 .PHONY: enclave demo test test-go test-sdk test-browsers tools-for-tests bench profile soak lint generate fuzz

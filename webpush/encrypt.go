@@ -68,7 +68,7 @@ func (k *Keys) Auth() []byte   { return k.auth[:] }
 // Encrypt returns a message as the body of a push request: content coding aes128gcm (RFC
 // 8188) in one record, with keys as RFC 8291 section 3.4 derives them, from a key
 // pair and a salt that are used once. With size > 0 the message is padded to that many bytes, so that
-// the body does not tell its length. ErrTooLong if it has more, or more than MaxMessage.
+// the body does not tell its length. ErrTooLong if it has more, or either is more than MaxMessage.
 func (k *Keys) Encrypt(message []byte, size int) ([]byte, error) {
 	sender, err := ecdh.P256().GenerateKey(rand.Reader)
 	if err != nil {
@@ -80,12 +80,11 @@ func (k *Keys) Encrypt(message []byte, size int) ([]byte, error) {
 }
 
 func (k *Keys) encrypt(message []byte, size int, sender *ecdh.PrivateKey, salt [saltSize]byte) ([]byte, error) {
-	size = max(size, 0)
 	if size == 0 {
 		size = len(message)
 	}
 	if len(message) > size || size > MaxMessage {
-		return nil, fmt.Errorf("message of %d bytes, at most %d: %w", len(message), min(size, MaxMessage), ErrTooLong)
+		return nil, fmt.Errorf("message of %d bytes in %d, at most %d: %w", len(message), size, MaxMessage, ErrTooLong)
 	}
 	shared, err := sender.ECDH(k.public)
 	if err != nil {
@@ -140,8 +139,8 @@ type Receiver struct {
 	auth    [AuthSize]byte
 }
 
-// NewReceiver makes the keys of a new subscription.
-func NewReceiver() (*Receiver, error) {
+// GenerateReceiver makes the keys of a new subscription.
+func GenerateReceiver() (*Receiver, error) {
 	private, err := ecdh.P256().GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, err
@@ -149,6 +148,15 @@ func NewReceiver() (*Receiver, error) {
 	r := &Receiver{private: private}
 	rand.Read(r.auth[:]) // never fails
 	return r, nil
+}
+
+// NewReceiver takes the keys of a subscription that there is. ErrKeys if they are not of P-256, or
+// of another length.
+func NewReceiver(private *ecdh.PrivateKey, auth []byte) (*Receiver, error) {
+	if private.Curve() != ecdh.P256() || len(auth) != AuthSize {
+		return nil, ErrKeys
+	}
+	return &Receiver{private, [AuthSize]byte(auth)}, nil
 }
 
 // Keys returns what senders are given.

@@ -5,14 +5,18 @@ import (
 	"crypto/elliptic"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json/jsontext"
 	"encoding/json/v2"
 	"errors"
 	"fmt"
 	"math/big"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
+
+const signatureSize = 64 // r‖s
 
 // MaxLife is how far in the future a token may expire (RFC 8292 section 2).
 const MaxLife = 24 * time.Hour
@@ -35,15 +39,28 @@ type claims struct {
 	Subject  string `json:"sub,omitzero"`
 }
 
+// ErrEndpoint means that an endpoint is no https URL whose host is a name or an IPv4 address.
+var ErrEndpoint = errors.New("webpush: endpoint is not an https URL of a push service")
+
 // Audience returns the origin of an endpoint, which tokens for it are made out to: scheme and
-// host in lower case, and the port unless it is the scheme's own (RFC 6454 section 6.1).
+// host in lower case, and the port unless it is the scheme's own (RFC 6454 section 6.1). ErrEndpoint if
+// there is none.
 func Audience(endpoint string) (string, error) {
 	u, err := url.Parse(endpoint)
-	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
-		return "", fmt.Errorf("endpoint is not an https URL of a push service: %w", ErrToken)
+	if err != nil || u.Scheme != "https" || u.User != nil || u.Opaque != "" {
+		return "", ErrEndpoint
 	}
-	host := strings.ToLower(u.Host)
-	return "https://" + strings.TrimSuffix(host, ":443"), nil
+	host, port := strings.ToLower(u.Hostname()), u.Port()
+	if host == "" || strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789-.") != "" || strings.HasSuffix(u.Host, ":") || strings.HasPrefix(port, "0") {
+		return "", ErrEndpoint
+	}
+	if port == "" || port == "443" {
+		return "https://" + host, nil
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return "", ErrEndpoint
+	}
+	return "https://" + host + ":" + port, nil
 }
 
 // jwtHeader is the one header that tokens have.
@@ -60,6 +77,9 @@ func SignToken(c Claims, sign func(input []byte) ([]byte, error)) (string, error
 	signature, err := sign([]byte(input))
 	if err != nil {
 		return "", err
+	}
+	if len(signature) != signatureSize {
+		return "", fmt.Errorf("signature of %d bytes, wanted r‖s in %d: %w", len(signature), signatureSize, ErrToken)
 	}
 	return input + "." + encode(signature), nil
 }
@@ -79,13 +99,14 @@ func VerifyToken(token string, public []byte) (Claims, error) {
 		}
 	}
 	var header struct {
-		Algorithm string `json:"alg"`
+		Algorithm string         `json:"alg"`
+		Critical  jsontext.Value `json:"crit"` // RFC 7515 section 4.1.11: nothing critical is understood
 	}
-	if err := json.Unmarshal(decoded[0], &header); err != nil || header.Algorithm != "ES256" {
+	if err := json.Unmarshal(decoded[0], &header); err != nil || header.Algorithm != "ES256" || header.Critical != nil {
 		return Claims{}, fmt.Errorf("header: %w", ErrToken)
 	}
 	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), public)
-	if err != nil || len(decoded[2]) != 64 {
+	if err != nil || len(decoded[2]) != signatureSize {
 		return Claims{}, fmt.Errorf("key or signature: %w", ErrToken)
 	}
 	digest := sha256.Sum256([]byte(parts[0] + "." + parts[1]))
@@ -119,8 +140,9 @@ func Authorization(token string, public []byte) string {
 	return "vapid t=" + token + ", k=" + encode(public)
 }
 
-// ParseAuthorization takes such a value apart: parameters in any order, others
-// ignored, names and scheme in any case (RFC 9110 section 11.4). ErrToken if it is none.
+// ParseAuthorization takes such a value apart: parameters in any order, as tokens or in quotes, others
+// ignored unless they have a comma in quotes, names and scheme in any case (RFC 9110 section 11.4).
+// ErrToken if it is none.
 func ParseAuthorization(value string) (token string, public []byte, err error) {
 	scheme, rest, _ := strings.Cut(strings.TrimSpace(value), " ")
 	if !strings.EqualFold(scheme, "vapid") {
@@ -133,7 +155,14 @@ func ParseAuthorization(value string) (token string, public []byte, err error) {
 		if _, twice := seen[name]; !ok || twice {
 			return "", nil, fmt.Errorf("parameters: %w", ErrToken)
 		}
-		seen[name] = strings.Trim(strings.TrimSpace(v), `"`)
+		v = strings.TrimSpace(v)
+		if inner, quoted := strings.CutPrefix(v, `"`); quoted {
+			v, ok = strings.CutSuffix(inner, `"`)
+		}
+		if !ok || strings.Contains(v, `"`) {
+			return "", nil, fmt.Errorf("parameters: %w", ErrToken)
+		}
+		seen[name] = v
 	}
 	if public, err = decode(seen["k"]); err != nil || len(public) != PublicSize || seen["t"] == "" {
 		return "", nil, fmt.Errorf("parameters t and k: %w", ErrToken)
@@ -143,7 +172,10 @@ func ParseAuthorization(value string) (token string, public []byte, err error) {
 
 func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
-// decode takes base64url without padding, in its one form.
+// decode takes base64url without padding, in its one form: Go's decoder skips line breaks.
 func decode(s string) ([]byte, error) {
+	if strings.ContainsAny(s, "\r\n") {
+		return nil, base64.CorruptInputError(strings.IndexAny(s, "\r\n"))
+	}
 	return base64.RawURLEncoding.Strict().DecodeString(s)
 }

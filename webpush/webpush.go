@@ -26,7 +26,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -52,7 +51,7 @@ func (s *Subscription) UnmarshalJSON(b []byte) error {
 		return err
 	}
 	if _, err := Audience(j.Endpoint); err != nil {
-		return errors.New("webpush: endpoint is not an https URL")
+		return err
 	}
 	var err [2]error
 	s.Endpoint = j.Endpoint
@@ -152,7 +151,8 @@ func (e *ServiceError) Unwrap() error {
 	return ErrRefused
 }
 
-// Client sends requests. Its zero value uses http.DefaultTransport; it is safe for concurrent use.
+// Client sends requests. Its zero value uses http.DefaultTransport, which reaches every address there is.
+// It is safe for concurrent use.
 type Client struct {
 	// Transport decides which addresses can be reached, and pools connections.
 	Transport http.RoundTripper
@@ -161,20 +161,27 @@ type Client struct {
 }
 
 const (
+	patience      = time.Minute    // for an answer
 	maxReason     = 200            // bytes of an answer that are kept
 	maxAnswer     = 16 << 10       // bytes of an answer that are read, so that the connection can be used again
 	maxRetryAfter = 24 * time.Hour // no push service is waited for longer
 )
 
-// Send posts one message to an endpoint. The error is a *ServiceError if the push service
-// answered and did not take it. Redirects are not followed: an endpoint is one.
+// Send posts one message to an endpoint, within a minute or as long as ctx allows. The error is
+// a *ServiceError if the push service answered and did not take it; ErrEndpoint if that is no https
+// URL. Redirects are not followed: they are an answer.
 func (c *Client) Send(ctx context.Context, endpoint string, r Request) (Receipt, error) {
 	if err := r.Check(); err != nil {
 		return Receipt{}, err
 	}
+	if _, err := Audience(endpoint); err != nil {
+		return Receipt{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, bytes.NewReader(r.Body))
 	if err != nil {
-		return Receipt{}, errors.New("webpush: endpoint is not a URL")
+		return Receipt{}, ErrEndpoint
 	}
 	h := request.Header
 	h.Set("TTL", strconv.FormatInt(int64(r.TTL/time.Second), 10))
@@ -189,9 +196,12 @@ func (c *Client) Send(ctx context.Context, endpoint string, r Request) (Receipt,
 	}
 	response, err := cmp.Or(c.Transport, http.DefaultTransport).RoundTrip(request)
 	if err != nil {
-		return Receipt{}, withoutURL(err)
+		return Receipt{}, err
 	}
 	defer response.Body.Close()
+	if response.StatusCode < 200 { // 101: the body is a connection that nothing ends
+		return Receipt{}, &ServiceError{Status: response.StatusCode}
+	}
 	reason, _ := io.ReadAll(io.LimitReader(response.Body, maxReason))
 	_, _ = io.CopyN(io.Discard, response.Body, maxAnswer)
 	if response.StatusCode/100 == 2 {
@@ -200,25 +210,29 @@ func (c *Client) Send(ctx context.Context, endpoint string, r Request) (Receipt,
 	return Receipt{}, &ServiceError{response.StatusCode, c.retryAfter(response.Header.Get("Retry-After")), printable(reason)}
 }
 
-// withoutURL keeps the endpoint, which is a secret, out of logs.
-func withoutURL(err error) error {
-	if u, ok := errors.AsType[*url.Error](err); ok {
-		return u.Err
-	}
-	return err
-}
-
 func keptFor(header string) time.Duration {
-	if n, err := strconv.ParseUint(header, 10, 31); err == nil {
-		return time.Duration(n) * time.Second
+	if d, ok := seconds(header); ok {
+		return d
 	}
 	return -1
 }
 
+// seconds reads a number of them; what is more than 2³¹ is that (RFC 8030 section 5.2).
+func seconds(header string) (time.Duration, bool) {
+	n, err := strconv.ParseUint(header, 10, 31)
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		n = 1 << 31
+	case err != nil:
+		return 0, false
+	}
+	return time.Duration(n) * time.Second, true
+}
+
 // retryAfter understands seconds and dates (RFC 9110 section 10.2.3).
 func (c *Client) retryAfter(header string) time.Duration {
-	if n, err := strconv.ParseUint(header, 10, 31); err == nil {
-		return min(time.Duration(n)*time.Second, maxRetryAfter)
+	if d, ok := seconds(header); ok {
+		return min(d, maxRetryAfter)
 	}
 	at, err := http.ParseTime(header)
 	if err != nil {

@@ -32,7 +32,7 @@ func b64(t testing.TB, s string) []byte { return must[[]byte](t)(decode(s)) }
 
 // receiverOf is a subscription of a test: its private key and authentication secret.
 func receiverOf(t testing.TB, private, auth string) *Receiver {
-	return &Receiver{must[*ecdh.PrivateKey](t)(ecdh.P256().NewPrivateKey(b64(t, private))), [AuthSize]byte(b64(t, auth))}
+	return must[*Receiver](t)(NewReceiver(must[*ecdh.PrivateKey](t)(ecdh.P256().NewPrivateKey(b64(t, private))), b64(t, auth)))
 }
 
 // TestRFC8291 is the example of RFC 8291 section 5 and appendix A.
@@ -56,7 +56,7 @@ func TestRFC8291(t *testing.T) {
 
 // TestEncrypt wants every length to come back, and padded messages to look alike.
 func TestEncrypt(t *testing.T) {
-	r := must[*Receiver](t)(NewReceiver())
+	r := must[*Receiver](t)(GenerateReceiver())
 	keys := must[*Keys](t)(NewKeys(r.Keys().Public(), r.Keys().Auth()))
 	for _, n := range []int{0, 1, 2, 15, 16, 17, 1000, MaxMessage - 1, MaxMessage} {
 		message := bytes.Repeat([]byte{2}, n) // the delimiter, to confuse
@@ -72,7 +72,7 @@ func TestEncrypt(t *testing.T) {
 			t.Errorf("%d bytes padded come back as %d, the body has %d", n, len(got), len(padded))
 		}
 	}
-	for _, test := range []struct{ message, size int }{{MaxMessage + 1, 0}, {MaxMessage + 1, MaxMessage}, {2, 1}, {1, MaxMessage + 1}} {
+	for _, test := range []struct{ message, size int }{{MaxMessage + 1, 0}, {MaxMessage + 1, MaxMessage}, {2, 1}, {1, MaxMessage + 1}, {1, -1}} {
 		if _, err := keys.Encrypt(make([]byte, test.message), test.size); !errors.Is(err, ErrTooLong) {
 			t.Errorf("%d bytes padded to %d: %v", test.message, test.size, err)
 		}
@@ -80,7 +80,7 @@ func TestEncrypt(t *testing.T) {
 }
 
 func TestKeys(t *testing.T) {
-	r := must[*Receiver](t)(NewReceiver())
+	r := must[*Receiver](t)(GenerateReceiver())
 	public, auth := r.Keys().Public(), r.Keys().Auth()
 	off := bytes.Clone(public)
 	off[64] ^= 1
@@ -100,9 +100,22 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+func TestNewReceiver(t *testing.T) {
+	p256 := must[*ecdh.PrivateKey](t)(ecdh.P256().GenerateKey(rand.Reader))
+	p384 := must[*ecdh.PrivateKey](t)(ecdh.P384().GenerateKey(rand.Reader))
+	for _, test := range []struct {
+		private *ecdh.PrivateKey
+		auth    int
+	}{{p384, AuthSize}, {p256, AuthSize - 1}, {p256, AuthSize + 1}, {p256, 0}} {
+		if _, err := NewReceiver(test.private, make([]byte, test.auth)); !errors.Is(err, ErrKeys) {
+			t.Errorf("auth of %d bytes: %v", test.auth, err)
+		}
+	}
+}
+
 // TestDecryptRefuses flips every bit of a body, and cuts it everywhere.
 func TestDecryptRefuses(t *testing.T) {
-	r := must[*Receiver](t)(NewReceiver())
+	r := must[*Receiver](t)(GenerateReceiver())
 	body := must[[]byte](t)(r.Keys().Encrypt([]byte("message"), 20))
 	for i := range body {
 		for bit := range 8 {
@@ -126,7 +139,7 @@ func TestDecryptRefuses(t *testing.T) {
 	if got, err := r.Decrypt(sealed(t, r, []byte{'m', 2, 0})); err != nil || string(got) != "m" {
 		t.Errorf("%q, %v", got, err)
 	}
-	other := must[*Receiver](t)(NewReceiver())
+	other := must[*Receiver](t)(GenerateReceiver())
 	if _, err := other.Decrypt(body); !errors.Is(err, ErrDecrypt) {
 		t.Errorf("somebody else: %v", err)
 	}
@@ -216,12 +229,17 @@ func TestToken(t *testing.T) {
 		public []byte
 	}{
 		"another key": {token, other}, "no key": {token, nil}, "no token": {"", public},
-		"alg none": {encode([]byte(`{"alg":"none"}`)) + "." + payload, public},
-		"padding":  {header + "=." + payload, public}, "four parts": {token + ".", public},
+		"alg none":   {encode([]byte(`{"alg":"none"}`)) + "." + payload, public},
+		"crit":       {encode([]byte(`{"alg":"ES256","crit":["x"]}`)) + "." + payload, public},
+		"line break": {token[:len(token)-3] + "\n" + token[len(token)-3:], public},
+		"padding":    {header + "=." + payload, public}, "four parts": {token + ".", public},
 	} {
 		if got, err := VerifyToken(test.token, test.public); !errors.Is(err, ErrToken) {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
+	}
+	if _, err := SignToken(wanted, func([]byte) ([]byte, error) { return make([]byte, 70), nil }); !errors.Is(err, ErrToken) {
+		t.Error(err)
 	}
 	if _, err := SignToken(wanted, func([]byte) ([]byte, error) { return nil, io.EOF }); !errors.Is(err, io.EOF) {
 		t.Error(err)
@@ -240,7 +258,7 @@ func TestParseAuthorization(t *testing.T) {
 	}
 	for _, bad := range []string{
 		"", "vapid", "vapid ", "Bearer " + exampleToken, "vapid t=" + exampleToken, "vapid k=" + exampleKey, "vapid t=,k=" + exampleKey,
-		"vapid t=a,t=b,k=" + exampleKey, "vapid t=a,k=AAAA", "vapid t=a;k=" + exampleKey, "vapid t=a, k=" + exampleKey + "=",
+		"vapid t=a,t=b,k=" + exampleKey, "vapid t=a,k=AAAA", "vapid t=a;k=" + exampleKey, "vapid t=a,k=" + exampleKey[:9] + "\n" + exampleKey[9:], `vapid t="a,k=` + exampleKey, `vapid t=""a,k=` + exampleKey, "vapid t=a, k=" + exampleKey + "=",
 	} {
 		if token, _, err := ParseAuthorization(bad); !errors.Is(err, ErrToken) {
 			t.Errorf("%s: %s, %v", bad, token, err)
@@ -253,7 +271,11 @@ func TestAudience(t *testing.T) {
 		"https://push.example.net/a/b?c=d":                "https://push.example.net",
 		"https://PUSH.example.net:443/":                   "https://push.example.net",
 		"https://push.example.net:8443/":                  "https://push.example.net:8443",
-		"https://[2001:db8::1]/x":                         "https://[2001:db8::1]",
+		"https://[2001:db8::1]/x":                         "",
+		"https://push.example.net:/":                      "",
+		"https://push.example.net:0443/":                  "",
+		"https://push.example.net:99999/":                 "",
+		"https://b\u00fccher.example/":                    "",
 		"http://push.example.net/":                        "",
 		"https:///x":                                      "",
 		"https://user@push.example.net/":                  "",
@@ -270,7 +292,7 @@ func TestAudience(t *testing.T) {
 
 // TestSubscription reads what browsers give.
 func TestSubscription(t *testing.T) {
-	r := must[*Receiver](t)(NewReceiver())
+	r := must[*Receiver](t)(GenerateReceiver())
 	s := Subscription{"https://push.example.net/x", r.Keys().Public(), r.Keys().Auth()}
 	text := must[[]byte](t)(json.Marshal(s))
 	for _, form := range []string{string(text), strings.Replace(string(text), `{`, `{"expirationTime":null,`, 1), strings.Replace(string(text), encode(s.Auth), encode(s.Auth)+"==", 1)} {
@@ -286,24 +308,23 @@ func TestSubscription(t *testing.T) {
 	}
 }
 
-// service is a push service that answers in one way.
-func service(t *testing.T, answer http.HandlerFunc) string {
-	s := httptest.NewServer(answer)
+// service is a push service that answers in one way, and a client that trusts it.
+func service(t *testing.T, answer http.HandlerFunc) (endpoint string, c *Client) {
+	s := httptest.NewTLSServer(answer)
 	t.Cleanup(s.Close)
-	return s.URL + "/secret"
+	return s.URL + "/secret", &Client{Transport: s.Client().Transport}
 }
 
 func TestSend(t *testing.T) {
 	var got *http.Request
 	var body []byte
-	endpoint := service(t, func(w http.ResponseWriter, r *http.Request) {
+	endpoint, c := service(t, func(w http.ResponseWriter, r *http.Request) {
 		got = r
 		body, _ = io.ReadAll(r.Body)
 		w.Header().Set("Location", "https://push.example.net/m/1")
 		w.Header().Set("TTL", "60")
 		w.WriteHeader(http.StatusCreated)
 	})
-	var c Client
 	receipt := must[Receipt](t)(c.Send(t.Context(), endpoint, Request{Body: []byte("body"), Authorization: "vapid t=a, k=b", TTL: 90*time.Second + time.Millisecond, Urgency: High, Topic: "up_date-1"}))
 	if receipt != (Receipt{"https://push.example.net/m/1", time.Minute}) {
 		t.Errorf("%+v", receipt)
@@ -331,7 +352,6 @@ func TestSend(t *testing.T) {
 
 func TestServiceErrors(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	c := Client{Now: func() time.Time { return now }}
 	for _, test := range []struct {
 		status     int
 		retryAfter string
@@ -349,18 +369,21 @@ func TestServiceErrors(t *testing.T) {
 		{429, "-1", ErrTooMany, 0},
 		{429, "soon", ErrTooMany, 0},
 		{503, "99999999", ErrUnavailable, maxRetryAfter},
+		{503, "2147483648", ErrUnavailable, maxRetryAfter},
+		{429, strings.Repeat("9", 30), ErrTooMany, maxRetryAfter},
 		{500, "", ErrUnavailable, 0},
 		{400, "", ErrRefused, 0},
 		{301, "", ErrRefused, 0},
 	} {
 		followed := false
-		endpoint := service(t, func(w http.ResponseWriter, r *http.Request) {
+		endpoint, c := service(t, func(w http.ResponseWriter, r *http.Request) {
 			followed = followed || r.URL.Path != "/secret"
 			w.Header().Set("Retry-After", test.retryAfter)
 			w.Header().Set("Location", "/elsewhere")
 			w.WriteHeader(test.status)
 			_, _ = w.Write([]byte("no\x1b[2J\n" + strings.Repeat("x", 1<<20)))
 		})
+		c.Now = func() time.Time { return now }
 		_, err := c.Send(t.Context(), endpoint, Request{Body: []byte("body")})
 		failure, ok := errors.AsType[*ServiceError](err)
 		if !ok || !errors.Is(err, test.wanted) || failure.Status != test.status || failure.RetryAfter != test.wait || followed {
@@ -375,18 +398,43 @@ func TestServiceErrors(t *testing.T) {
 
 // TestSendFails wants no endpoint, which is a secret, in an error.
 func TestSendFails(t *testing.T) {
-	var c Client
-	gone := httptest.NewServer(nil)
+	endpoint, c := service(t, func(http.ResponseWriter, *http.Request) {})
+	gone := httptest.NewTLSServer(nil)
 	gone.Close()
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, test := range []struct {
 		ctx      context.Context
 		endpoint string
-	}{{t.Context(), gone.URL + "/secret"}, {ended, gone.URL + "/secret"}, {t.Context(), "://secret"}, {t.Context(), "nothing://secret"}} {
-		if _, err := c.Send(test.ctx, test.endpoint, Request{}); err == nil || strings.Contains(err.Error(), "secret") {
+	}{{t.Context(), gone.URL + "/secret"}, {ended, endpoint}} {
+		if _, err := c.Send(test.ctx, test.endpoint, Request{}); err == nil || errors.Is(err, ErrEndpoint) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%v", err)
 		}
+	}
+	for _, bad := range []string{"", "://secret", "nothing://secret", "http://push.example.net/secret", strings.Replace(endpoint, "https", "http", 1)} {
+		if _, err := c.Send(t.Context(), bad, Request{}); !errors.Is(err, ErrEndpoint) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+// TestSwitchedProtocols is answered with a connection instead of an answer, on which nothing comes.
+func TestSwitchedProtocols(t *testing.T) {
+	stay := make(chan struct{})
+	endpoint, c := service(t, func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+		<-stay
+		conn.Close()
+	})
+	t.Cleanup(func() { close(stay) }) // before the server is closed
+	_, err := c.Send(t.Context(), endpoint, Request{})
+	if failure, ok := errors.AsType[*ServiceError](err); !ok || failure.Status != http.StatusSwitchingProtocols || !errors.Is(err, ErrRefused) {
+		t.Errorf("%v", err)
 	}
 }
 
@@ -422,7 +470,7 @@ func FuzzParseAuthorization(f *testing.F) {
 }
 
 func BenchmarkEncrypt(b *testing.B) {
-	r := must[*Receiver](b)(NewReceiver())
+	r := must[*Receiver](b)(GenerateReceiver())
 	message := make([]byte, 200)
 	for b.Loop() {
 		if _, err := r.Keys().Encrypt(message, 0); err != nil {
