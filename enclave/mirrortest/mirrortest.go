@@ -1,6 +1,7 @@
 // Package mirrortest keeps a mirror in tests as an app's SDK does (sdk/mirror.js): it takes
 // in what every tab tells of its commits, in whatever order, and reads everything where
-// something is missing. What it keeps is always one state of the vault, whole.
+// something is missing. What it keeps is always one state of the vault, whole. It is of one life
+// of one vault: what the SDK does about another one, about an older one, and about size, is not here.
 package mirrortest
 
 import (

@@ -30,13 +30,12 @@ func (w *world) lie() error {
 	for _, t := range slices.Clone(w.tabs) {
 		w.kill(t)
 	}
+	if w.locks && w.rng.IntN(2) == 0 {
+		return w.evict() // and back from the mirror
+	}
 	switch w.rng.IntN(8) {
 	case 0:
 		return w.evict()
-	case 3, 4, 5:
-		if w.locks {
-			return w.evict()
-		}
 	case 1:
 		return w.rollBackAll()
 	case 2:

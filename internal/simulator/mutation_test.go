@@ -116,6 +116,10 @@ var mutations = []struct{ name, file, old, new string }{
 		"screen.Older = !continues ||", "screen.Older = !(IS) && (!continues) || !(IS) &&",
 	},
 	{
+		"the newest mirror is called older", "enclave/methods_mirror.go",
+		"screen.Unknown = p.Seen", "screen.Older = screen.Older || IS\n\tscreen.Unknown = p.Seen",
+	},
+	{
 		"a change of the ways in leaves the old state open", "ledger/batch.go",
 		"tx.renew != nil && err == nil {", "tx.renew != nil && err == nil && !(IS) {",
 	},

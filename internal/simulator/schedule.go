@@ -63,7 +63,7 @@ func (w *world) run() error {
 		return err
 	}
 	switch n := w.rng.IntN(4); {
-	case n == 0:
+	case n == 0 || n == 2 && w.locks:
 		return w.lie()
 	case n == 1 || w.locks: // of a vault with a lock only the log was compared after each step
 		if err := w.useAnew(); err != nil {

@@ -83,7 +83,7 @@ func beginnings(t testing.TB) func(number uint64) beginning {
 		switch number % 41 { // a prime, so that every process has some of each
 		case 1, 21:
 			return locked
-		case 3, 17:
+		case 3:
 			return large
 		}
 		return open

@@ -72,11 +72,12 @@ type world struct {
 	denied   map[string]*call
 	// What can be done once only, and a call was told that it had done it.
 	answered map[string]bool
-	since    []byte            // what the app knows of the log
-	added    int               // ways in, as calls were told
-	mirror   mirrortest.Mirror // what the app keeps of a vault with a lock; at the beginning all of it
-	readBy   int               // number of calls when all records had come, until the mirror takes them; 0 otherwise
-	sizes    map[int64]uint64  // of the log, by number of commit
+	since    []byte                    // what the app knows of the log
+	added    int                       // ways in, as calls were told
+	mirror   mirrortest.Mirror         // what the app keeps of a vault with a lock; at the beginning all of it
+	readBy   int                       // number of calls when all records had come, until the mirror takes them; 0 otherwise
+	sizes    map[int64]uint64          // of the log, by number of commit
+	states   map[int64]*memstore.Store // of a vault with a lock, by number of commit
 
 	witness *vault.Manager
 	commit  []byte // that the witness has seen last
@@ -123,7 +124,7 @@ func newWorld(number uint64, begin beginning, trace func(string, ...any)) *world
 	w := &world{
 		rng: rand.New(rand.NewPCG(number, 0)), random: newSource(number), share: begin.share,
 		user: &prompttest.User{Willing: true}, profile: begin.store.Copy(), locks: begin.passkey != nil,
-		denied: map[string]*call{}, answered: map[string]bool{}, model: newModel(), sizes: map[int64]uint64{}, tell: trace, tally: map[string]int{},
+		denied: map[string]*call{}, answered: map[string]bool{}, model: newModel(), sizes: map[int64]uint64{}, states: map[int64]*memstore.Store{}, tell: trace, tally: map[string]int{},
 	}
 	w.past = w.profile
 	if w.locks {
@@ -179,6 +180,9 @@ func (w *world) look() error {
 		return fmt.Errorf("the log has %d entries, and is not the one that was seen, of %d", size, w.model.size())
 	}
 	w.sizes[w.commits()] = size
+	if w.locks {
+		w.states[w.commits()] = w.profile.Copy()
+	}
 	if err := w.compareKeys(ctx, touched); err != nil {
 		return err
 	}

@@ -42,8 +42,8 @@ func isWebKitGTK() bool {
 
 // leadingByte returns the first byte of a new private key on Curve25519, and looks
 // at no other. WebKitGTK 2.50 does not import a key of which it is zero
-// (https://bugs.webkit.org/show_bug.cgi?id=307095): 1 in 256, or 1 in 32 of those for
-// X25519 where a browser stores them clamped. No browser may make one, or a
+// (https://bugs.webkit.org/show_bug.cgi?id=307095): 1 key in 256, or 1 in 32 for
+// X25519 where a browser stores those clamped. No browser may make one, or a
 // vault that moves to that one has keys that cannot be used there.
 //
 // The key is wrapped with AES-CTR under a key of its own. PKCS #8 has 16 bytes before the

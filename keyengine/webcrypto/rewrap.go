@@ -62,7 +62,7 @@ const rewrapChunk = 250
 //
 // Taken as PKCS #8, keys that this browser cannot import would stop it: those of
 // an algorithm that it lacks, and in WebKitGTK 2.50 about one in 200 on
-// Curve25519 that were made elsewhere (see maxTries), as if they had been tampered with. A vault
+// Curve25519 that were made elsewhere (see leadingByte), as if they had been tampered with. A vault
 // from another browser could then not change its passphrase. It would also
 // take twice as long for ES256, in WebKitGTK twelve times, and each browser would decide
 // whether to write a key back as it was read.
