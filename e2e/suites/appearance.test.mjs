@@ -110,12 +110,14 @@ for (const engine of chosenEngines()) {
           const reached = new Set([await focus(frame)]);
           await page.evaluate(() => document.querySelector("#elsewhere").focus());
           await page.handle.keyboard.down("Shift");
-          for (let i = 0; i <= want.length; i++) {
+          const missed = () => want.filter((id) => !reached.has(id));
+          // Twice around at most: a button that is enabled on the way is one stop more, and a key that comes while the focus crosses to another process is lost.
+          for (let i = 0; i <= 2 * want.length + 2 && missed().length > 0; i++) {
             await page.handle.keyboard.press("Tab");
             reached.add(await focus(frame)); // not before the focus has moved: it crosses processes
           }
           await page.handle.keyboard.up("Shift");
-          assert.deepEqual(want.filter((id) => !reached.has(id)), [], name);
+          assert.deepEqual(missed(), [], name);
         }
       });
     }
