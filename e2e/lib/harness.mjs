@@ -216,6 +216,7 @@ export class Bench {
   async start(options) {
     this.profile = await temporaryProfile(this.engine);
     this.browser = await launch(this.engine, { profileDir: this.profile.path, ...options });
+    this.pages = []; // those of a browser that was stopped are gone with it
   }
 
   /** An empty page of the app's origin. */
