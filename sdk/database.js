@@ -5,13 +5,13 @@
 // in mid-transaction would keep the database for itself, and every other tab of the app out of it, for as long as the page is kept.
 
 /** Milliseconds. */
-export const BLOCKED_MS = 10_000; // storage that does not answer in this time counts as unavailable
+const BLOCKED_MS = 10_000; // storage that does not answer in this time counts as unavailable
 
 /** Transactions that are not over. @type {Set<IDBTransaction>} */
 const going = new Set();
 let left = false;
 let departures = 0;
-/** @type {(() => void)[]} */ let waiting = [];
+/** @type {(() => void)[]} */ const waiting = [];
 
 globalThis.addEventListener?.("pagehide", () => {
   left = true;
@@ -25,7 +25,8 @@ globalThis.addEventListener?.("pageshow", () => {
 
 /**
  * One transaction over all object stores of a database, which gets them if it is new. What completes is on disk. One
- * that ends because the page is left is begun anew if the page is shown again.
+ * that ends because the page is left is begun anew if the page is shown again. Rejects if the browser has not answered
+ * within ten seconds; it may still be written later.
  *
  * @template T
  * @param {string} name
@@ -39,7 +40,7 @@ export async function transact(name, stores, mode, work) {
     if (left) await new Promise((resolve) => waiting.push(() => resolve(undefined)));
     const before = departures;
     try {
-      return await once(name, stores, mode, work);
+      return await within(BLOCKED_MS, once(name, stores, mode, work)); // whose time does not run on while the page is away
     } catch (error) {
       if (departures === before) throw error;
     }
@@ -121,7 +122,7 @@ export function answer(request) {
  * @param {Promise<T>} promise
  * @returns {Promise<T>}
  */
-export function within(milliseconds, promise) {
+function within(milliseconds, promise) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */ let timer;
   const limit = new Promise((_, reject) => {
     timer = setTimeout(() => reject(new Error(`no answer within ${milliseconds} ms`)), milliseconds);

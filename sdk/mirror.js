@@ -17,7 +17,7 @@
 //
 // The share is in another database (share.js): nothing that happens here can lose it.
 
-import { BLOCKED_MS, answer, transact, within } from "./database.js";
+import { answer, transact } from "./database.js";
 import { KmsError, asKmsError } from "./errors.js";
 import { MIRROR } from "./methods.js";
 
@@ -204,7 +204,7 @@ export class MirrorStore {
    */
   async #run(mode, work) {
     try {
-      return await within(BLOCKED_MS, transact(DATABASE, STORES, mode, (transaction) => new Transaction(transaction, this.#key).run(work)));
+      return await transact(DATABASE, STORES, mode, (transaction) => new Transaction(transaction, this.#key).run(work));
     } catch (error) {
       if (error instanceof DOMException && error.name === "QuotaExceededError") throw asKmsError(error, "storage_full", "mirror: the app's storage is full");
       throw asKmsError(error, "storage_unavailable", "mirror: the app's IndexedDB cannot be used; allow storage for this site");

@@ -27,7 +27,7 @@
 // the share outlives its vault, which is untidy but loses nothing. A marker that is wrong is mended:
 // missing, by the next status (`heal`); left over, it shows as a lost vault, which is destroyed once more.
 
-import { BLOCKED_MS, transact, within } from "./database.js";
+import { transact } from "./database.js";
 import { KmsError, asKmsError } from "./errors.js";
 
 const DATABASE = "kms-enclave-sdk";
@@ -245,7 +245,7 @@ export class ShareStore {
    */
   async #transaction(mode, next) {
     try {
-      return await within(BLOCKED_MS, transact(DATABASE, [STORE], mode, (transaction) => run(transaction, this.#key, next)));
+      return await transact(DATABASE, [STORE], mode, (transaction) => run(transaction, this.#key, next));
     } catch (error) {
       if (error instanceof DOMException && error.name === "QuotaExceededError") {
         throw asKmsError(error, "storage_full", "share: the app's storage is full");

@@ -81,6 +81,27 @@ test("a page that is left while the database is being made makes it when it is s
   assert.equal(await made, 1);
 });
 
+test("the time that a page is away is not the storage's", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const work = write(put(1));
+  leave();
+  for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
+  t.mock.timers.tick(11_000);
+  comeBack();
+  assert.equal(await work, 1);
+});
+
+test("storage that does not answer within ten seconds is not waited for", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  globalThis.indexedDB = { open: () => ({}) };
+  const work = write(put(1));
+  t.mock.timers.tick(9_999);
+  const early = await Promise.race([work.catch((error) => error), new Promise((resolve) => setImmediate(resolve, "waits"))]);
+  assert.equal(early, "waits");
+  t.mock.timers.tick(1);
+  await assert.rejects(work, /10000 ms/);
+});
+
 test("what fails by itself is not repeated", async () => {
   let times = 0;
   await assert.rejects(write(async (transaction) => {
