@@ -28,7 +28,7 @@ export const BOUNDS = {
   documents: { nodes: 50, listeners: 50, script: 8 * MiB },
   /** Resident memory of all processes of the browser, as a part of what it was. */
   resident: 0.5,
-  /** The median of a tab's signatures at the last rest beside that at the first, each in yardsticks: one strict write of the page's own after each. */
+  /** The median of signatures at the last rest beside that at the first, and of the last quarter under load beside the first; each in yardsticks: one strict write of the page's own after each. */
   latency: 2.5,
   /** The median beside a flood, beside the one without; and what it may be in any case, in milliseconds. */
   flooded: 12,
@@ -107,6 +107,11 @@ export class Load {
       await this.#stretch(tabs, seconds / stretches);
       await this.#rest(tabs, tell);
     }
+    // What makes the enclave slow stays; a machine that was busy is given two more stretches to be less so.
+    for (let more = 2; more > 0 && this.#slower().length > 0; more--) {
+      await this.#stretch(tabs, seconds / stretches);
+      await this.#rest(tabs, tell);
+    }
     const verdict = await tabs[0].evaluate(() => kms.audit.verify());
     if (!verdict.valid) this.wrong.push(`the log does not verify: ${verdict.reason}`);
     this.entries = verdict.size;
@@ -167,10 +172,18 @@ export class Load {
     }
     for (const [what, most] of Object.entries(BOUNDS.documents)) grown(`${what} of documents at rest`, first.documents[what], last.documents[what], most);
     grown("resident memory of the browser", first.resident, last.resident, BOUNDS.resident * first.resident);
+    this.wrong.push(...this.#slower());
+  }
+
+  /** What says that signatures have become slower. */
+  #slower() {
     const quarter = Math.floor(this.latencies.length / 4);
     this.quarters = [both(this.latencies.slice(0, quarter)), both(this.latencies.slice(-quarter))];
-    const [early, late] = [first, last].map(({ alone }) => alone.sign / alone.yardstick);
-    if (!(late <= BOUNDS.latency * early)) this.wrong.push(`at rest the median of jwt.sign went from ${early.toFixed(2)} to ${late.toFixed(2)} yardsticks: ${JSON.stringify([first.alone, last.alone])}`);
+    const pairs = { "at rest": [this.rests[0].alone, this.rests.at(-1).alone], "under load": this.quarters };
+    return Object.entries(pairs).flatMap(([when, pair]) => {
+      const [early, late] = pair.map(({ sign, yardstick }) => sign / yardstick);
+      return late <= BOUNDS.latency * early ? [] : [`${when} the median of jwt.sign went from ${early.toFixed(2)} to ${late.toFixed(2)} yardsticks: ${JSON.stringify(pair)}`];
+    });
   }
 
   /** A tab of one app works while another app floods: milliseconds of each signature, without and with it. */

@@ -160,7 +160,7 @@ eachEngine("faults", (bench, engine) => {
       const again = () => store.mark(share).then(again, () => {});
       for (let i = 0; i < 4; i++) again();
     }, account);
-    for (const round of [1, 2]) {
+    for (const round of [1, 2, 3]) {
       const left = await bench.open();
       await work(left, `left ${round}`);
       await left.goto(bench.blank); // WebKit keeps the page, and whatever is in it

@@ -1,4 +1,4 @@
-// A minute of load from four tabs, and a flood: nothing that a worker holds grows, latency at rest stays flat, no
+// A minute of load from four tabs, and a flood: nothing that a worker holds grows, latency stays flat, no
 // lock is left, and a hostile app does not stop another one. In Chromium, whose DevTools reach into the
 // worker; what must hold is in lib/load.mjs. `make soak` does an hour.
 
@@ -17,7 +17,7 @@ for (const engine of chosenEngines().filter((each) => each === "chromium")) {
     });
     after(() => load?.stop());
 
-    it("load from four tabs leaves no callback, goroutine, lock or memory behind, and latency at rest as it was", async (t) => {
+    it("load from four tabs leaves no callback, goroutine, lock or memory behind, and latency flat", async (t) => {
       await load.run(SECONDS, 2);
       const [before, after] = [load.rests[0], load.rests.at(-1)].map(({ workers: [worker] }) => JSON.stringify(worker));
       t.diagnostic(`${load.calls} calls, ${load.entries} entries, medians in ms at rest ${JSON.stringify([load.rests[0].alone, load.rests.at(-1).alone])}, under load ${JSON.stringify(load.quarters)}`);
