@@ -3,8 +3,6 @@
 package simulator
 
 import (
-	"context"
-	"encoding/binary"
 	"encoding/json/v2"
 	"errors"
 	"fmt"
@@ -12,16 +10,30 @@ import (
 
 	"github.com/kms-enclave/kms-enclave/api"
 	"github.com/kms-enclave/kms-enclave/audit"
+	"github.com/kms-enclave/kms-enclave/store/memstore"
 	"github.com/kms-enclave/kms-enclave/vault"
 )
 
-// commits returns the number of the newest commit that is stored.
-func (w *world) commits() int64 {
-	values, err := w.profile.Get(context.Background(), vaultID, commitName)
-	if err != nil || len(values[0]) < 8 {
-		return 0
+// state is a vault with a lock as it was at one commit.
+type state struct {
+	store *memstore.Store
+	size  uint64 // of the log
+}
+
+// note keeps what is stored at this commit. The app has a mirror of the first.
+func (w *world) note(commit, size uint64) {
+	if !w.locks {
+		return
 	}
-	return int64(binary.BigEndian.Uint64(values[0][len(values[0])-8:]))
+	if w.states == nil {
+		w.states = map[int64]state{}
+		w.mirror.Commit, w.mirror.Records = int64(commit), map[string]string{}
+		for _, r := range records(w.profile) {
+			w.mirror.Records[r.Kind+"/"+r.ID] = string(r.Value)
+		}
+	}
+	w.newest = int64(commit)
+	w.states[w.newest] = state{w.profile.Copy(), size}
 }
 
 // follow has the app's mirror take in what a tab told.
@@ -74,12 +86,12 @@ func (w *world) readAll(c *call) error {
 
 // compareMirror checks that the mirror is what was stored at its commit.
 func (w *world) compareMirror() error {
-	w.count("mirror: " + map[bool]string{true: "newest", false: "older"}[w.mirror.Commit == w.commits()])
-	then := w.states[w.mirror.Commit]
-	if then == nil {
-		return nil // a tab that was closed wrote it among others, and nobody looked
+	w.count("mirror: " + map[bool]string{true: "newest", false: "older"}[w.mirror.Commit == w.newest])
+	then, seen := w.states[w.mirror.Commit]
+	if !seen {
+		return fmt.Errorf("the mirror is at commit %d, which there never was", w.mirror.Commit)
 	}
-	stored := records(then)
+	stored := records(then.store)
 	for _, r := range stored {
 		if w.mirror.Records[r.Kind+"/"+r.ID] != string(r.Value) {
 			return fmt.Errorf("the mirror has another %s than what was stored at commit %d", r.Kind, w.mirror.Commit)
@@ -98,7 +110,7 @@ func (w *world) comeBack() error {
 	for len(w.tabs) > 0 {
 		w.kill(w.tabs[0])
 	}
-	size := w.sizes[w.mirror.Commit]
+	size := w.states[w.mirror.Commit].size
 	then, err := w.model.upTo(size)
 	if err != nil {
 		return err
@@ -121,7 +133,7 @@ func (w *world) comeBack() error {
 		if err := w.offer(t); err != nil {
 			return err
 		}
-		c, err := w.ask(t, "mirror.restore", w.restoreParams())
+		c, err := w.ask(t, "mirror.restore", api.MirrorRestoreParams{Since: w.since})
 		if err != nil || c.failure != nil {
 			return errors.Join(err, c.error())
 		}
@@ -144,10 +156,6 @@ func (w *world) comeBack() error {
 	}
 	w.count("back: " + map[bool]string{true: "older", false: "newest"}[older != ""])
 	return w.useAnew()
-}
-
-func (w *world) restoreParams() api.MirrorRestoreParams {
-	return api.MirrorRestoreParams{Since: w.since}
 }
 
 func (w *world) offer(t *tab) error {
@@ -183,7 +191,7 @@ func (w *world) diesComingBack() error {
 		return err
 	}
 	c := w.newCall("mirror.restore")
-	w.send(t, c, w.restoreParams())
+	w.send(t, c, api.MirrorRestoreParams{Since: w.since})
 	for range w.rng.IntN(30) {
 		if err := w.step(); err != nil {
 			return err

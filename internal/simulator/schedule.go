@@ -49,7 +49,9 @@ func (w *world) run() error {
 		if i == remember {
 			w.past = w.profile.Copy()
 		}
-		w.act()
+		if err := w.act(); err != nil {
+			return err
+		}
 		if err := w.step(); err != nil {
 			return err
 		}
@@ -92,7 +94,7 @@ func (w *world) end() {
 }
 
 // act is one step.
-func (w *world) act() {
+func (w *world) act() error {
 	waiting := w.waiting()
 	switch n := w.rng.IntN(100); {
 	case n < 55 && len(waiting) > 0:
@@ -106,7 +108,7 @@ func (w *world) act() {
 	case n < 89:
 		w.kill(pick(w.rng, w.tabs))
 	case n < 91:
-		w.closeTab(pick(w.rng, w.tabs))
+		return w.closeTab(pick(w.rng, w.tabs))
 	case n < 94:
 		w.callOff()
 	case n < 97:
@@ -120,6 +122,7 @@ func (w *world) act() {
 		w.count("clock")
 		w.offset += d
 	}
+	return nil
 }
 
 func pick[T any](rng *rand.Rand, from []T) T { return from[rng.IntN(len(from))] }
@@ -255,7 +258,7 @@ func (w *world) choose(c *call) any {
 // chooseOfLocks chooses among what only a vault with a lock has.
 func (w *world) chooseOfLocks(c *call) any {
 	switch n := w.rng.IntN(16); {
-	case n >= 15 && w.mirror.Commit < w.commits():
+	case n >= 15 && w.mirror.Commit < w.newest:
 		c.method = "mirror.records"
 		return api.MirrorRecordsParams{}
 	case n >= 12:
@@ -363,7 +366,7 @@ func (w *world) kill(t *tab) {
 	t.enclave.Close()
 }
 
-func (w *world) closeTab(t *tab) {
+func (w *world) closeTab(t *tab) error {
 	w.trace("close %s", t.name)
 	w.count("close")
 	w.forget(t)
@@ -376,15 +379,20 @@ func (w *world) closeTab(t *tab) {
 		synctest.Wait()
 		select {
 		case <-done:
-			return
+			return nil
 		default:
 		}
 		for _, r := range t.gate.requests() {
 			t.gate.decide(r, verdict{})
+			synctest.Wait()
+			if err := w.look(); err != nil {
+				return err
+			}
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
 	<-done
+	return nil
 }
 
 // forget takes a tab away. What it was asked for and has not answered may have happened.

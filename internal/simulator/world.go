@@ -72,12 +72,12 @@ type world struct {
 	denied   map[string]*call
 	// What can be done once only, and a call was told that it had done it.
 	answered map[string]bool
-	since    []byte                    // what the app knows of the log
-	added    int                       // ways in, as calls were told
-	mirror   mirrortest.Mirror         // what the app keeps of a vault with a lock; at the beginning all of it
-	readBy   int                       // number of calls when all records had come, until the mirror takes them; 0 otherwise
-	sizes    map[int64]uint64          // of the log, by number of commit
-	states   map[int64]*memstore.Store // of a vault with a lock, by number of commit
+	since    []byte            // what the app knows of the log
+	added    int               // ways in, as calls were told
+	mirror   mirrortest.Mirror // what the app keeps of a vault with a lock; at the beginning all of it
+	readBy   int               // number of calls when all records had come, until the mirror takes them; 0 otherwise
+	newest   int64             // number of the newest commit that was seen
+	states   map[int64]state   // by number of commit
 
 	witness *vault.Manager
 	commit  []byte // that the witness has seen last
@@ -124,14 +124,10 @@ func newWorld(number uint64, begin beginning, trace func(string, ...any)) *world
 	w := &world{
 		rng: rand.New(rand.NewPCG(number, 0)), random: newSource(number), share: begin.share,
 		user: &prompttest.User{Willing: true}, profile: begin.store.Copy(), locks: begin.passkey != nil,
-		denied: map[string]*call{}, answered: map[string]bool{}, model: newModel(), sizes: map[int64]uint64{}, states: map[int64]*memstore.Store{}, tell: trace, tally: map[string]int{},
+		denied: map[string]*call{}, answered: map[string]bool{}, model: newModel(), tell: trace, tally: map[string]int{},
 	}
 	w.past = w.profile
 	if w.locks {
-		w.mirror.Commit, w.mirror.Records = w.commits(), map[string]string{}
-		for _, r := range records(w.profile) {
-			w.mirror.Records[r.Kind+"/"+r.ID] = string(r.Value)
-		}
 		w.user.Passkey = begin.passkey.Copy()
 	}
 	w.engine = native.New(newSource(^number))
@@ -160,7 +156,7 @@ func (w *world) look() error {
 	if err != nil || bytes.Equal(commit[0], w.commit) {
 		return err
 	}
-	size, head, leaves, err := w.read(ctx)
+	number, size, head, leaves, err := w.read(ctx)
 	if err != nil {
 		return fmt.Errorf("the stored vault cannot be read: %w", err)
 	}
@@ -179,10 +175,7 @@ func (w *world) look() error {
 	if w.model.size() != size || w.model.frontier.Root() != head {
 		return fmt.Errorf("the log has %d entries, and is not the one that was seen, of %d", size, w.model.size())
 	}
-	w.sizes[w.commits()] = size
-	if w.locks {
-		w.states[w.commits()] = w.profile.Copy()
-	}
+	w.note(number, size)
 	if err := w.compareKeys(ctx, touched); err != nil {
 		return err
 	}
@@ -194,15 +187,15 @@ func (w *world) look() error {
 	return w.compareCalls()
 }
 
-// read returns the log's size and head, and the leaves that the model does not have. The
+// read returns the number of the newest commit, the log's size and head, and the leaves that the model does not have. The
 // keys that these are about are compared, if the vault has no lock.
-func (w *world) read(ctx context.Context) (size uint64, head [32]byte, leaves [][]byte, err error) {
+func (w *world) read(ctx context.Context) (commit, size uint64, head [32]byte, leaves [][]byte, err error) {
 	v, err := w.witness.Current(ctx)
 	if err != nil {
-		return 0, head, nil, err
+		return 0, 0, head, nil, err
 	}
 	err = v.Ledger.Read(ctx, func(tx *ledger.Tx) (err error) {
-		size, head, leaves = tx.Size(), tx.Head(), nil
+		commit, size, head, leaves = tx.Commit(), tx.Size(), tx.Head(), nil
 		for have := w.model.size(); have < size; have = w.model.size() + uint64(len(leaves)) {
 			more, err := tx.Log(have, 1000)
 			if err != nil {
@@ -216,7 +209,7 @@ func (w *world) read(ctx context.Context) (size uint64, head [32]byte, leaves []
 		w.witness.Forget(ctx, v)
 		return w.read(ctx)
 	}
-	return size, head, leaves, err
+	return commit, size, head, leaves, err
 }
 
 // compareKeys compares the keys that leaves are about with what the log says of them.
