@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/kms-enclave/kms-enclave/api"
+	"github.com/kms-enclave/kms-enclave/webpush"
 )
 
 // FuzzRequest decodes envelopes and parameters: no text makes it panic, every
@@ -75,9 +76,9 @@ func FuzzClaims(f *testing.F) {
 }
 
 // FuzzEndpoint: an accepted endpoint's origin is https without userinfo, path
-// or upper case, and is its own origin.
+// or upper case, is its own origin, and is the one that a sender finds.
 func FuzzEndpoint(f *testing.F) {
-	for _, seed := range []string{"https://push.example.net/x", "https://A.example:8443/", "https://u@x/", "http://x/", "https://x:443"} {
+	for _, seed := range []string{"https://push.example.net/x", "https://A.example:8443/", "https://u@x/", "http://x/", "https://x:443", "https://PUSH.example:443/", "https://a:0443/", "https://a:/", "https://a?b@c", "https://a-.b/", "https://a_b.c"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, endpoint string) {
@@ -88,6 +89,12 @@ func FuzzEndpoint(f *testing.F) {
 		u, err := url.Parse(origin)
 		if err != nil || u.Scheme != "https" || u.User != nil || u.Path != "" || u.RawQuery != "" || origin != strings.ToLower(origin) {
 			t.Errorf("%q has origin %q", endpoint, origin)
+		}
+		if sender, err := webpush.Audience(endpoint); err == nil && sender != origin {
+			t.Errorf("%q has origin %q, and a sender finds %q", endpoint, origin, sender)
+		}
+		if sender, err := webpush.Audience(origin + "/"); err != nil || sender != origin {
+			t.Errorf("origin %q is %q for a sender (%v)", origin, sender, err)
 		}
 		if again, failure := endpointOrigin(origin); failure != nil || again != origin {
 			t.Errorf("origin %q of %q has origin %q (%v)", origin, endpoint, again, failure)

@@ -6,7 +6,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json/v2"
 	"io"
@@ -16,18 +15,9 @@ import (
 	"time"
 
 	peer "github.com/SherClockHolmes/webpush-go"
+	"github.com/kms-enclave/kms-enclave/internal/must"
 	"github.com/kms-enclave/kms-enclave/webpush"
 )
-
-func must[T any](t testing.TB) func(T, error) T {
-	return func(v T, err error) T {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-}
 
 func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
@@ -41,10 +31,10 @@ type subscription struct {
 const endpoint = "https://push.example.net/secret"
 
 func newSubscription(t testing.TB) subscription {
-	private := must[*ecdh.PrivateKey](t)(ecdh.P256().GenerateKey(rand.Reader))
+	private := must.Get[*ecdh.PrivateKey](t)(ecdh.P256().GenerateKey(rand.Reader))
 	auth := make([]byte, webpush.AuthSize)
 	rand.Read(auth)
-	r := must[*webpush.Receiver](t)(webpush.NewReceiver(private, auth))
+	r := must.Get[*webpush.Receiver](t)(webpush.NewReceiver(private, auth))
 	return subscription{webpush.Subscription{Endpoint: endpoint, P256DH: r.Keys().Public(), Auth: auth}, private, r}
 }
 
@@ -60,7 +50,7 @@ type request = map[string]any
 func js[A any](t *testing.T, requests []request) []A {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "node", "webpush.mjs")
-	cmd.Stdin = bytes.NewReader(must[[]byte](t)(json.Marshal(requests)))
+	cmd.Stdin = bytes.NewReader(must.Get[[]byte](t)(json.Marshal(requests)))
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -84,7 +74,7 @@ func checkRequest(t *testing.T, s subscription, authorization string, body, mess
 	if err != nil {
 		t.Fatalf("%s: %v", authorization, err)
 	}
-	claims := must[webpush.Claims](t)(webpush.VerifyToken(token, public))
+	claims := must.Get[webpush.Claims](t)(webpush.VerifyToken(token, public))
 	if err := claims.Check("https://push.example.net", time.Now()); err != nil {
 		t.Errorf("%+v: %v", claims, err)
 	}
@@ -103,7 +93,7 @@ func TestFromWebPush(t *testing.T) {
 		if got.Encoding != "aes128gcm" {
 			t.Errorf("content encoding %q", got.Encoding)
 		}
-		checkRequest(t, to[i], got.Authorization, must[[]byte](t)(base64.RawURLEncoding.DecodeString(got.Body)), messages()[i])
+		checkRequest(t, to[i], got.Authorization, must.Get[[]byte](t)(base64.RawURLEncoding.DecodeString(got.Body)), messages()[i])
 	}
 }
 
@@ -113,9 +103,9 @@ func TestToWebPush(t *testing.T) {
 	var requests []request
 	for _, message := range messages() {
 		s := newSubscription(t)
-		keys := must[*webpush.Keys](t)(webpush.NewKeys(s.P256DH, s.Auth))
+		keys := must.Get[*webpush.Keys](t)(webpush.NewKeys(s.P256DH, s.Auth))
 		for _, size := range []int{0, webpush.MaxMessage} {
-			body := must[[]byte](t)(keys.Encrypt(message, size))
+			body := must.Get[[]byte](t)(keys.Encrypt(message, size))
 			wanted = append(wanted, encode(message))
 			requests = append(requests, request{"operation": "decrypt", "privateKey": encode(s.private.Bytes()), "auth": encode(s.Auth), "body": encode(body)})
 		}
@@ -140,17 +130,10 @@ func TestTokenElsewhere(t *testing.T) {
 }
 
 func ourToken(t testing.TB) (public []byte, token string) {
-	key := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
-	claims := webpush.Claims{Audience: must[string](t)(webpush.Audience(endpoint)), Expires: time.Now().Add(time.Hour), Subject: "mailto:ops@example.net"}
-	token = must[string](t)(webpush.SignToken(claims, func(input []byte) ([]byte, error) {
-		digest := sha256.Sum256(input)
-		r, s, err := ecdsa.Sign(rand.Reader, key, digest[:])
-		if err != nil {
-			return nil, err
-		}
-		return append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...), nil
-	}))
-	return must[[]byte](t)(key.PublicKey.Bytes()), token
+	key := must.Get[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	claims := webpush.Claims{Audience: must.Get[string](t)(webpush.Audience(endpoint)), Expires: time.Now().Add(time.Hour), Subject: "mailto:ops@example.net"}
+	token = must.Get[string](t)(webpush.SignToken(claims, webpush.ES256(key)))
+	return must.Get[[]byte](t)(key.PublicKey.Bytes()), token
 }
 
 // captured keeps a request that webpush-go would send.
@@ -177,6 +160,6 @@ func TestFromWebPushGo(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		checkRequest(t, s, sent.request.Header.Get("Authorization"), must[[]byte](t)(io.ReadAll(sent.request.Body)), message)
+		checkRequest(t, s, sent.request.Header.Get("Authorization"), must.Get[[]byte](t)(io.ReadAll(sent.request.Body)), message)
 	}
 }

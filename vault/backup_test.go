@@ -13,6 +13,7 @@ import (
 
 	"github.com/kms-enclave/kms-enclave/backup"
 	"github.com/kms-enclave/kms-enclave/bip39"
+	"github.com/kms-enclave/kms-enclave/internal/must"
 	"github.com/kms-enclave/kms-enclave/keyengine/native"
 )
 
@@ -24,17 +25,17 @@ func somebody(t *testing.T, victim *header, mac []byte) []byte {
 	p := newProfile(t)
 	v := p.create(nil, p.device())
 	p.furnish()
-	mine := must[bip39.Phrase](t)(bip39.New(rand.Reader))
-	v = p.change(Change{Way: must[*Way](t)(v.Device()), Phrase: must[*Phrase](t)(OpenPhrase(mine))})
-	forged := must[*Saved](t)(v.Save(t.Context(), must[*Way](t)(v.Device()), testApp, "alice"))
+	mine := must.Get[bip39.Phrase](t)(bip39.New(rand.Reader))
+	v = p.change(Change{Way: must.Get[*Way](t)(v.Device()), Phrase: must.Get[*Phrase](t)(OpenPhrase(mine))})
+	forged := must.Get[*Saved](t)(v.Save(t.Context(), must.Get[*Way](t)(v.Device()), testApp, "alice"))
 	contents := open(t, p, forged.File, mine).contents
 
 	v.header.Recovery.Public, v.header.Recovery.Phrase, v.header.Lineage = victim.Recovery.Public, victim.Recovery.Phrase, victim.Lineage
 	f := &backup.File{CreatedAt: 1, Epoch: 1000, Keys: uint32(len(contents.Keys)), Vault: [16]byte(victim.Lineage), Phrase: [16]byte(victim.Recovery.Phrase)}
-	if err := v.sealFile(t.Context(), f, must[*Way](t)(v.Device()), contents); err != nil {
+	if err := v.sealFile(t.Context(), f, must.Get[*Way](t)(v.Device()), contents); err != nil {
 		t.Fatal(err)
 	}
-	return must[[]byte](t)(backup.Encode(f, mac))
+	return must.Get[[]byte](t)(backup.Encode(f, mac))
 }
 
 // TestForgedBackup: whoever knows the recovery public key makes a file that the phrase
@@ -42,10 +43,10 @@ func somebody(t *testing.T, victim *header, mac []byte) []byte {
 // it is that key which they lack.
 func TestForgedBackup(t *testing.T) {
 	p := newProfile(t)
-	words := must[bip39.Phrase](t)(bip39.New(rand.Reader))
-	phrase := must[*Phrase](t)(OpenPhrase(words))
+	words := must.Get[bip39.Phrase](t)(bip39.New(rand.Reader))
+	phrase := must.Get[*Phrase](t)(OpenPhrase(words))
 	victim := p.create(nil, p.device())
-	victim = p.change(Change{Way: must[*Way](t)(victim.Device()), Phrase: phrase})
+	victim = p.change(Change{Way: must.Get[*Way](t)(victim.Device()), Phrase: phrase})
 	for name, test := range map[string]struct {
 		mac  []byte
 		want error
@@ -55,7 +56,7 @@ func TestForgedBackup(t *testing.T) {
 		"of what the header has": {append(bytes.Clone(phrase.id), phrase.id...), backup.ErrEdited},
 		"the vault's":            {phrase.mac, nil},
 	} {
-		parsed := must[*backup.File](t)(backup.Parse(somebody(t, victim.header, test.mac)))
+		parsed := must.Get[*backup.File](t)(backup.Parse(somebody(t, victim.header, test.mac)))
 		opened, err := p.cfg.OpenBackup(t.Context(), parsed, phrase)
 		if !errors.Is(err, test.want) || (opened == nil) != (test.want != nil) {
 			t.Errorf("%s: %v, %v wanted", name, err, test.want)
@@ -75,14 +76,14 @@ func TestBackupOpensWithItsPhraseOnly(t *testing.T) {
 	p := newProfile(t)
 	first, second := p.phrase(), p.phrase()
 	v := p.create(nil, p.device())
-	if _, err := v.Save(t.Context(), must[*Way](t)(v.Device()), testApp, ""); !errors.Is(err, ErrNoPhrase) {
+	if _, err := v.Save(t.Context(), must.Get[*Way](t)(v.Device()), testApp, ""); !errors.Is(err, ErrNoPhrase) {
 		t.Errorf("without a phrase: %v", err)
 	}
 	files := map[*Phrase]*backup.File{}
 	for _, phrase := range []*Phrase{first, second} {
-		v = p.change(Change{Way: must[*Way](t)(p.vault().Device()), Phrase: phrase})
-		saved := must[*Saved](t)(v.Save(t.Context(), must[*Way](t)(v.Device()), testApp, ""))
-		files[phrase] = must[*backup.File](t)(backup.Parse(saved.File))
+		v = p.change(Change{Way: must.Get[*Way](t)(p.vault().Device()), Phrase: phrase})
+		saved := must.Get[*Saved](t)(v.Save(t.Context(), must.Get[*Way](t)(v.Device()), testApp, ""))
+		files[phrase] = must.Get[*backup.File](t)(backup.Parse(saved.File))
 	}
 	for of, file := range files {
 		for _, phrase := range []*Phrase{first, second} {
@@ -147,7 +148,7 @@ func TestContentsRefuses(t *testing.T) {
 		c := good
 		c.Keys = append([]backupKey(nil), good.Keys...)
 		change(&c)
-		body := must[[]byte](t)(json.Marshal(c))
+		body := must.Get[[]byte](t)(json.Marshal(c))
 		if _, err := parseContents(body); !errors.Is(err, ErrContents) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -164,7 +165,7 @@ func TestDamagedKeyInBackup(t *testing.T) {
 	var f backupFixture
 	readJSON(t, fixtureFile, &f)
 	p := newProfile(t)
-	opened := open(t, p, f.File, must[bip39.Phrase](t)(bip39.Parse(f.Words)))
+	opened := open(t, p, f.File, must.Get[bip39.Phrase](t)(bip39.Parse(f.Words)))
 	for i, k := range opened.contents.Keys {
 		if k.Meta.State == Active {
 			opened.contents.Keys[i].Wrapped[20] ^= 1

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kms-enclave/kms-enclave/backup"
 	"github.com/kms-enclave/kms-enclave/bip39"
+	"github.com/kms-enclave/kms-enclave/internal/must"
 	"github.com/kms-enclave/kms-enclave/keyengine"
 	"github.com/kms-enclave/kms-enclave/keyengine/native"
 	"github.com/kms-enclave/kms-enclave/ledger"
@@ -53,10 +54,10 @@ func readJSON(t testing.TB, file string, into any) {
 // profile puts the vault into a store, as it lay there.
 func (f *format1) profile(t *testing.T) *profile {
 	t.Helper()
-	device := must[keyengine.AEADKey](t)(native.New(bytes.NewReader(f.Device)).GenerateDeviceKey(t.Context()))
+	device := must.Get[keyengine.AEADKey](t)(native.New(bytes.NewReader(f.Device)).GenerateDeviceKey(t.Context()))
 	e := native.New(rand.Reader)
 	b := store.Batch{Vault: ID(testApp, "alice"), Expect: store.Record{Name: headerName}}
-	b.Handles = []store.Handle{{Name: deviceName, Value: must[any](t)(e.Export(device))}}
+	b.Handles = []store.Handle{{Name: deviceName, Value: must.Get[any](t)(e.Export(device))}}
 	for _, r := range f.Records {
 		b.Put = append(b.Put, store.Record{Kind: r.Kind, ID: r.ID, Value: r.Value})
 	}
@@ -91,7 +92,7 @@ func TestFormat1(t *testing.T) {
 			}
 			works(t, v, keys[at])
 		}
-		report := must[Report](t)(p.m.Report(t.Context()))
+		report := must.Get[Report](t)(p.m.Report(t.Context()))
 		if report.Keys != len(f.Keys) || report.Entries != entries || report.Lineage != encodeID(v.header.Instance) {
 			t.Errorf("report %+v", report)
 		}
@@ -108,18 +109,18 @@ func TestFormat1(t *testing.T) {
 	check(f.Size)
 
 	slot := p.passphrase("one more way in")
-	p.change(Change{Way: must[*Way](t)(v.Device()), Add: &slot})
+	p.change(Change{Way: must.Get[*Way](t)(v.Device()), Add: &slot})
 	if h := p.reload().header; h.Format != 2 || len(h.Slots) != 2 || !bytes.Equal(h.Lineage, h.Instance) {
 		t.Errorf("header %+v", h)
 	}
 	check(f.Size + 1)
-	p.change(Change{Way: must[*Way](t)(p.vault().Device()), Remove: v.header.byKind(KindDevice).ID})
+	p.change(Change{Way: must.Get[*Way](t)(p.vault().Device()), Remove: v.header.byKind(KindDevice).ID})
 	if !p.reload().Locked() {
 		t.Fatal("it is open")
 	}
-	p.unlock(must[*Way](t)(p.vault().Passphrase(t.Context(), "one more way in")))
+	p.unlock(must.Get[*Way](t)(p.vault().Passphrase(t.Context(), "one more way in")))
 	check(f.Size + 3)
-	if epoch := must[Report](t)(p.m.Report(t.Context())).Epoch; epoch != 1 {
+	if epoch := must.Get[Report](t)(p.m.Report(t.Context())).Epoch; epoch != 1 {
 		t.Errorf("epoch %d", epoch)
 	}
 }
@@ -147,16 +148,16 @@ func TestWriteBackupFixture(t *testing.T) {
 	}
 	p := newProfile(t)
 	v := p.create(nil, p.device())
-	words := must[bip39.Phrase](t)(bip39.New(rand.Reader))
-	v = p.change(Change{Way: must[*Way](t)(v.Device()), Phrase: must[*Phrase](t)(OpenPhrase(words))})
+	words := must.Get[bip39.Phrase](t)(bip39.New(rand.Reader))
+	v = p.change(Change{Way: must.Get[*Way](t)(v.Device()), Phrase: must.Get[*Phrase](t)(OpenPhrase(words))})
 	p.furnish()
-	saved := must[*Saved](t)(v.Save(t.Context(), must[*Way](t)(v.Device()), testApp, "alice"))
+	saved := must.Get[*Saved](t)(v.Save(t.Context(), must.Get[*Way](t)(v.Device()), testApp, "alice"))
 	f := backupFixture{Words: strings.Join(words.Words(), " "), File: saved.File, Facts: open(t, p, saved.File, words).Facts()}
 	for _, k := range keysOf(t, v) {
 		k.Wrapped = nil
 		f.Keys = append(f.Keys, k)
 	}
-	text := must[[]byte](t)(json.Marshal(f, json.Deterministic(true)))
+	text := must.Get[[]byte](t)(json.Marshal(f, json.Deterministic(true)))
 	if err := os.WriteFile(fixtureFile, append(text, '\n'), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -164,16 +165,16 @@ func TestWriteBackupFixture(t *testing.T) {
 
 func open(t *testing.T, p *profile, file []byte, words bip39.Phrase) *Backup {
 	t.Helper()
-	parsed := must[*backup.File](t)(backup.Parse(file))
-	phrase := must[*Phrase](t)(OpenPhrase(words))
-	return must[*Backup](t)(p.cfg.OpenBackup(t.Context(), parsed, phrase))
+	parsed := must.Get[*backup.File](t)(backup.Parse(file))
+	phrase := must.Get[*Phrase](t)(OpenPhrase(words))
+	return must.Get[*Backup](t)(p.cfg.OpenBackup(t.Context(), parsed, phrase))
 }
 
 // TestBackupFixture: a file of version 1 opens for ever, and the keys in it sign.
 func TestBackupFixture(t *testing.T) {
 	var f backupFixture
 	readJSON(t, fixtureFile, &f)
-	words := must[bip39.Phrase](t)(bip39.Parse(f.Words))
+	words := must.Get[bip39.Phrase](t)(bip39.Parse(f.Words))
 	p := newProfile(t)
 	opened := open(t, p, f.File, words)
 	if got := opened.Facts(); !reflect.DeepEqual(got, f.Facts) || got.Keys != 7 || got.Epoch != 2 || got.Origin != testApp || got.Account != "alice" {
@@ -198,8 +199,8 @@ func TestBackupFixture(t *testing.T) {
 		t.Errorf("states %v", states)
 	}
 	// It is a vault like any other: the phrase opens it, and it can be saved again.
-	way := must[*Way](t)(p.vault().Phrase(t.Context(), must[*Phrase](t)(OpenPhrase(words))))
-	again := must[*Saved](t)(p.vault().Save(t.Context(), way, testApp, "alice"))
+	way := must.Get[*Way](t)(p.vault().Phrase(t.Context(), must.Get[*Phrase](t)(OpenPhrase(words))))
+	again := must.Get[*Saved](t)(p.vault().Save(t.Context(), way, testApp, "alice"))
 	if got := open(t, p, again.File, words).Facts(); got.Lineage != f.Facts.Lineage || got.Epoch != 2 || got.Keys != 7 {
 		t.Errorf("saved again: %+v", got)
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/kms-enclave/kms-enclave/internal/must"
 	"github.com/kms-enclave/kms-enclave/keyengine"
 	"github.com/kms-enclave/kms-enclave/ledger"
 	"github.com/kms-enclave/kms-enclave/store"
@@ -22,7 +23,7 @@ func (p *profile) forge(change func(h *header)) {
 	}
 	h := v.header.clone()
 	change(h)
-	encoded := must[[]byte](p.t)(h.encode(func([]byte) ([]byte, error) { return v.header.vouch, nil }))
+	encoded := must.Get[[]byte](p.t)(h.encode(func([]byte) ([]byte, error) { return v.header.vouch, nil }))
 	err := v.Ledger.Submit(p.t.Context(), ledger.Op{
 		Renew: &ledger.Renewal{Sealer: v.ring, Anchor: store.Record{Name: headerName, Value: encoded}},
 		Apply: func(tx *ledger.Tx) error { tx.Put(headerName, encoded); return nil },
@@ -57,7 +58,7 @@ func TestForgedHeader(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := newProfile(t)
 			p.create(nil, p.passphrase("old passphrase"), p.passkey("mine"))
-			p.change(Change{Way: must[*Way](t)(p.vault().Passphrase(t.Context(), "old passphrase")), Phrase: p.phrase()})
+			p.change(Change{Way: must.Get[*Way](t)(p.vault().Passphrase(t.Context(), "old passphrase")), Phrase: p.phrase()})
 			p.forge(func(h *header) { change(p, h) })
 			err := p.tryOpen("old passphrase")
 			if _, damaged := errors.AsType[*ledger.IntegrityError](err); !damaged {
@@ -88,8 +89,8 @@ func TestFormat1Locks(t *testing.T) {
 	p := f.profile(t)
 	v := p.vault()
 	slot := p.passphrase("one more way in")
-	p.change(Change{Way: must[*Way](t)(v.Device()), Add: &slot})
-	p.change(Change{Way: must[*Way](t)(p.vault().Device()), Remove: v.header.byKind(KindDevice).ID})
+	p.change(Change{Way: must.Get[*Way](t)(v.Device()), Add: &slot})
+	p.change(Change{Way: must.Get[*Way](t)(p.vault().Device()), Remove: v.header.byKind(KindDevice).ID})
 	if v := p.vault(); v.Lock() != KindPassphrase || v.Idle().Seconds() != defaultIdle {
 		t.Errorf("lock %q after %v", v.Lock(), v.Idle())
 	}
@@ -100,9 +101,9 @@ func TestFormat1Locks(t *testing.T) {
 func TestDamagedKey(t *testing.T) {
 	p := newProfile(t)
 	p.create(nil, p.device(), p.passkey("stolen"), p.passkey("kept"))
-	p.change(Change{Way: must[*Way](t)(p.vault().Device()), Phrase: p.phrase()})
+	p.change(Change{Way: must.Get[*Way](t)(p.vault().Device()), Phrase: p.phrase()})
 	broken, whole := p.key(Signing, keyengine.EdDSA), p.key(Signing, keyengine.EdDSA)
-	stored := must[[][]byte](t)(p.db.Get(t.Context(), p.cfg.ID, headerName, keyName(broken.KID)))
+	stored := must.Get[[][]byte](t)(p.db.Get(t.Context(), p.cfg.ID, headerName, keyName(broken.KID)))
 	raw := bytes.Clone(stored[1])
 	raw[len(raw)-1] ^= 1
 	err := p.db.Commit(t.Context(), store.Batch{
@@ -112,13 +113,13 @@ func TestDamagedKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := p.reload()
-	v = p.change(Change{Way: must[*Way](t)(v.Device()), Remove: v.header.byCredential([]byte("stolen")).ID})
-	v = p.change(Change{Way: must[*Way](t)(v.Device()), Phrase: p.phrase()})
-	saved := must[*Saved](t)(v.Save(t.Context(), must[*Way](t)(v.Device()), testApp, "alice"))
+	v = p.change(Change{Way: must.Get[*Way](t)(v.Device()), Remove: v.header.byCredential([]byte("stolen")).ID})
+	v = p.change(Change{Way: must.Get[*Way](t)(v.Device()), Phrase: p.phrase()})
+	saved := must.Get[*Saved](t)(v.Save(t.Context(), must.Get[*Way](t)(v.Device()), testApp, "alice"))
 	if saved.Keys != 1 || saved.Damaged != 1 {
 		t.Errorf("saved %d keys, %d damaged", saved.Keys, saved.Damaged)
 	}
-	works(t, v, must[*Key](t)(v.Key(t.Context(), whole.KID)))
+	works(t, v, must.Get[*Key](t)(v.Key(t.Context(), whole.KID)))
 	_, err = v.Key(t.Context(), broken.KID)
 	if _, damaged := errors.AsType[*ledger.IntegrityError](err); !damaged {
 		t.Errorf("the damaged key: %v", err)
@@ -131,9 +132,9 @@ func TestUnusableKey(t *testing.T) {
 	p := newProfile(t)
 	v := p.create(nil, p.device())
 	record := p.key(Signing, keyengine.EdDSA).KeyRecord
-	aad := must[[]byte](t)(record.aad())
+	aad := must.Get[[]byte](t)(record.aad())
 	op := keyengine.SealOp{Key: v.ring.wrap, AAD: aad, Plaintext: make([]byte, 48)} // no PKCS #8
-	record.Wrapped = must[[][]byte](t)(p.cfg.Engine.Seal(t.Context(), op))[0]
+	record.Wrapped = must.Get[[][]byte](t)(p.cfg.Engine.Seal(t.Context(), op))[0]
 	if _, err := v.unwrap(t.Context(), record); !errors.Is(err, ErrUnusable) {
 		t.Errorf("a key that is not taken: %v", err)
 	}

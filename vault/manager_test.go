@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kms-enclave/kms-enclave/audit"
+	"github.com/kms-enclave/kms-enclave/internal/must"
 	"github.com/kms-enclave/kms-enclave/keyengine/native"
 	"github.com/kms-enclave/kms-enclave/ledger"
 	"github.com/kms-enclave/kms-enclave/store"
@@ -92,7 +93,7 @@ func TestOpenBesideAnotherTab(t *testing.T) {
 		{"changed", func(t *testing.T, other *profile) {
 			slot := other.passkey("two")
 			v := other.vault()
-			must[*Vault](t)(other.m.Change(t.Context(), v, Change{Way: must[*Way](t)(v.Device()), Add: &slot}, entry))
+			must.Get[*Vault](t)(other.m.Change(t.Context(), v, Change{Way: must.Get[*Way](t)(v.Device()), Add: &slot}, entry))
 		}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/kms-enclave/kms-enclave/audit"
 	"github.com/kms-enclave/kms-enclave/bip39"
+	"github.com/kms-enclave/kms-enclave/internal/must"
 	"github.com/kms-enclave/kms-enclave/keyengine"
 	"github.com/kms-enclave/kms-enclave/keyengine/native"
 	"github.com/kms-enclave/kms-enclave/ledger"
@@ -59,26 +60,15 @@ func (p *profile) reload() *Vault {
 	return p.vault()
 }
 
-func must[T any](t *testing.T) func(T, error) T {
-	t.Helper()
-	return func(v T, err error) T {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-}
-
 func (p *profile) create(from *Backup, slots ...NewSlot) *Vault {
 	p.t.Helper()
-	must[Report](p.t)(p.m.Create(p.t.Context(), Creation{Persistence: PersistDevice, Idle: 900, Slots: slots, From: from}, entry))
+	must.Get[Report](p.t)(p.m.Create(p.t.Context(), Creation{Persistence: PersistDevice, Idle: 900, Slots: slots, From: from}, entry))
 	return p.vault()
 }
 
 func (p *profile) vault() *Vault {
 	p.t.Helper()
-	return must[*Vault](p.t)(p.m.Current(p.t.Context()))
+	return must.Get[*Vault](p.t)(p.m.Current(p.t.Context()))
 }
 
 func (p *profile) change(c Change) *Vault {
@@ -98,17 +88,17 @@ func (p *profile) unlock(way *Way) *Vault {
 }
 
 func (p *profile) device() NewSlot {
-	return must[NewSlot](p.t)(p.cfg.DeviceSlot())
+	return must.Get[NewSlot](p.t)(p.cfg.DeviceSlot())
 }
 
 func (p *profile) passphrase(text string) NewSlot {
-	return must[NewSlot](p.t)(p.cfg.PassphraseSlot(text, passphrase.Floor))
+	return must.Get[NewSlot](p.t)(p.cfg.PassphraseSlot(text, passphrase.Floor))
 }
 
 // passkey returns a way in whose credential and secret are its name, padded.
 func (p *profile) passkey(name string) NewSlot {
 	key := Passkey{Credential: []byte(name), Algorithm: -7, Public: make([]byte, 65)}
-	return must[NewSlot](p.t)(p.cfg.PasskeySlot(name, key, make([]byte, 32), prfOf(name)))
+	return must.Get[NewSlot](p.t)(p.cfg.PasskeySlot(name, key, make([]byte, 32), prfOf(name)))
 }
 
 func prfOf(name string) []byte {
@@ -118,11 +108,11 @@ func prfOf(name string) []byte {
 
 func (p *profile) byPasskey(v *Vault, name string) *Way {
 	p.t.Helper()
-	return must[*Way](p.t)(v.Passkey(p.t.Context(), []byte(name), prfOf(name)))
+	return must.Get[*Way](p.t)(v.Passkey(p.t.Context(), []byte(name), prfOf(name)))
 }
 
 func (p *profile) phrase() *Phrase {
-	return must[*Phrase](p.t)(OpenPhrase(must[bip39.Phrase](p.t)(bip39.New(rand.Reader))))
+	return must.Get[*Phrase](p.t)(OpenPhrase(must.Get[bip39.Phrase](p.t)(bip39.New(rand.Reader))))
 }
 
 func (p *profile) key(purpose Purpose, alg keyengine.Alg) *Key {
@@ -172,7 +162,7 @@ func keysOf(t *testing.T, v *Vault) (keys []*Key) {
 // works uses a key that ought to be active, and checks with nothing but its public half.
 func works(t *testing.T, v *Vault, k *Key) {
 	t.Helper()
-	s := must[*Signer](t)(v.Signer(t.Context(), k.KID))
+	s := must.Get[*Signer](t)(v.Signer(t.Context(), k.KID))
 	message := []byte("message")
 	if k.Alg == keyengine.X25519 {
 		peer := append([]byte{9}, make([]byte, 31)...) // the base point
@@ -182,10 +172,10 @@ func works(t *testing.T, v *Vault, k *Key) {
 		}
 		return
 	}
-	signature := must[[]byte](t)(v.cfg.Engine.Sign(t.Context(), s.Private, message))
+	signature := must.Get[[]byte](t)(v.cfg.Engine.Sign(t.Context(), s.Private, message))
 	valid := k.Alg == keyengine.EdDSA && ed25519.Verify(k.Public, message, signature)
 	if k.Alg == keyengine.ES256 {
-		public := must[*ecdsa.PublicKey](t)(ecdsa.ParseUncompressedPublicKey(elliptic.P256(), k.Public))
+		public := must.Get[*ecdsa.PublicKey](t)(ecdsa.ParseUncompressedPublicKey(elliptic.P256(), k.Public))
 		digest := sha256.Sum256(message)
 		valid = ecdsa.Verify(public, digest[:], new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:]))
 	}
@@ -198,7 +188,7 @@ func works(t *testing.T, v *Vault, k *Key) {
 func (p *profile) stored() (records []store.Record) {
 	p.t.Helper()
 	for _, name := range p.db.Names(p.cfg.ID) {
-		values := must[[][]byte](p.t)(p.db.Get(p.t.Context(), p.cfg.ID, name))
+		values := must.Get[[][]byte](p.t)(p.db.Get(p.t.Context(), p.cfg.ID, name))
 		records = append(records, store.Record{Name: name, Value: values[0]})
 	}
 	return records

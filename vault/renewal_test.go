@@ -10,6 +10,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/kms-enclave/kms-enclave/internal/must"
 	"github.com/kms-enclave/kms-enclave/keyengine"
 	"github.com/kms-enclave/kms-enclave/ledger"
 	"github.com/kms-enclave/kms-enclave/passphrase"
@@ -68,17 +69,17 @@ func TestOldBlobs(t *testing.T) {
 			p := newProfile(t)
 			oldPhrase = p.phrase()
 			before := p.create(nil, p.device(), p.passphrase("old passphrase"), p.passkey("lost"), p.passkey("kept"))
-			before = p.change(Change{Way: must[*Way](t)(before.Device()), Phrase: oldPhrase})
+			before = p.change(Change{Way: must.Get[*Way](t)(before.Device()), Phrase: oldPhrase})
 			p.furnish()
 			keysBefore, header := keysOf(t, before), before.header
-			way := must[*Way](t)(test.way(p, before))
-			proof := must[*Way](t)(before.Device())
+			way := must.Get[*Way](t)(test.way(p, before))
+			proof := must.Get[*Way](t)(before.Device())
 
 			change := test.change(p, before)
 			change.Way = proof
 			after := p.change(change)
 
-			oldRing := must[*keyring](t)(before.ringBy(t.Context(), way)) // the old blob, with its secret
+			oldRing := must.Get[*keyring](t)(before.ringBy(t.Context(), way)) // the old blob, with its secret
 			checkRecords(t, p, oldRing, after)
 			checkKeys(t, oldRing, after, keysBefore)
 			checkBlobs(t, oldRing, way, header, after)
@@ -141,7 +142,7 @@ func checkKeys(t *testing.T, old *keyring, after *Vault, keysBefore []*Key) {
 			continue
 		}
 		active++
-		aad := must[[]byte](t)(k.aad())
+		aad := must.Get[[]byte](t)(k.aad())
 		open := func(wrapped []byte, under keyengine.AEADKey) error {
 			_, err := after.cfg.Engine.UnwrapKey(t.Context(), k.Alg, wrapped, under, aad)
 			return err
@@ -165,7 +166,7 @@ func checkBlobs(t *testing.T, old *keyring, way *Way, was *header, after *Vault)
 	e := after.cfg.Engine
 	under := map[string]keyengine.AEADKey{"the old way in": way.under.Key, "the old key for application keys": old.wrap}
 	for _, what := range append(slices.Clone(vaultKinds), "wrap", "wrap-ledger", infoBackup) {
-		under["the old key for "+what] = must[keyengine.AEADKey](t)(old.derive(t.Context(), what))
+		under["the old key for "+what] = must.Get[keyengine.AEADKey](t)(old.derive(t.Context(), what))
 	}
 	blobs, before := wrappedOf(after.header), wrappedOf(was)
 	if len(blobs) < 4 {
@@ -236,7 +237,7 @@ func TestEpochGrows(t *testing.T) {
 		}
 		return n.Epoch
 	}
-	way := func() *Way { return must[*Way](t)(p.vault().Device()) }
+	way := func() *Way { return must.Get[*Way](t)(p.vault().Device()) }
 	slot := func(n NewSlot) *NewSlot { return &n }
 	expect := func(what string, want uint64) {
 		t.Helper()
@@ -267,9 +268,9 @@ func TestRaise(t *testing.T) {
 	p.create(nil, p.passphrase("the same passphrase"), p.passkey("kept"))
 	p.furnish()
 	before, records := p.vault().header, p.sealedByVaultKey()
-	way := must[*Way](t)(p.vault().Passphrase(t.Context(), "the same passphrase"))
+	way := must.Get[*Way](t)(p.vault().Passphrase(t.Context(), "the same passphrase"))
 	stronger := passphrase.Params{MemoryKiB: passphrase.Floor.MemoryKiB, Passes: passphrase.Floor.Passes + 1}
-	slot := must[NewSlot](t)(p.cfg.PassphraseSlot("the same passphrase", stronger))
+	slot := must.Get[NewSlot](t)(p.cfg.PassphraseSlot("the same passphrase", stronger))
 	p.change(Change{Way: way, Add: &slot, Remove: before.byKind(KindPassphrase).ID, Same: true})
 	old, now := before.byKind(KindPassphrase), p.reload().header.byKind(KindPassphrase)
 	if now.ID != old.ID || now.Label != old.Label || *now.Argon != stronger {
@@ -289,7 +290,7 @@ func TestRaise(t *testing.T) {
 			t.Errorf("the %s record %s: the same is %v", r.Kind, r.ID, same)
 		}
 	}
-	p.unlock(must[*Way](t)(p.vault().Passphrase(t.Context(), "the same passphrase")))
+	p.unlock(must.Get[*Way](t)(p.vault().Passphrase(t.Context(), "the same passphrase")))
 	keysOf(t, p.vault())
 }
 
@@ -340,7 +341,7 @@ func TestChangedButClosed(t *testing.T) {
 	slot := p.passkey("two")
 	v := p.vault()
 	s.armed = true
-	_, err := p.m.Change(t.Context(), v, Change{Way: must[*Way](t)(v.Device()), Add: &slot}, entry)
+	_, err := p.m.Change(t.Context(), v, Change{Way: must.Get[*Way](t)(v.Device()), Add: &slot}, entry)
 	if !errors.Is(err, ErrChanged) || errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("changed: %v", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kms-enclave/kms-enclave/internal/must"
 	"github.com/kms-enclave/kms-enclave/keyengine"
 	"github.com/kms-enclave/kms-enclave/keyengine/native"
 	"github.com/kms-enclave/kms-enclave/ledger"
@@ -111,7 +112,7 @@ func TestForgedMirror(t *testing.T) {
 		p := newProfile(t)
 		phrase := p.phrase()
 		p.create(nil, p.passphrase("the victim's own"), p.passkey("mine"))
-		p.change(Change{Way: must[*Way](t)(p.vault().Passphrase(t.Context(), "the victim's own")), Phrase: phrase})
+		p.change(Change{Way: must.Get[*Way](t)(p.vault().Passphrase(t.Context(), "the victim's own")), Phrase: phrase})
 		genuine, header := p.mirrored(), p.vault().header
 		p.lose()
 		for name, by := range map[string]func(*Return) (*Way, error){
@@ -153,7 +154,7 @@ func TestMarkFollowsChange(t *testing.T) {
 	ctx := t.Context()
 	p := newProfile(t)
 	p.create(nil, p.passphrase("one"))
-	way := func() *Way { return must[*Way](t)(p.vault().Passphrase(ctx, "one")) }
+	way := func() *Way { return must.Get[*Way](t)(p.vault().Passphrase(ctx, "one")) }
 	added := p.passkey("key")
 	p.change(Change{Way: way(), Add: &added})
 	first, second := p.phrase(), p.phrase()
@@ -184,11 +185,11 @@ func TestMarkHeals(t *testing.T) {
 	n := p.passphrase("one")
 	p.create(nil, n)
 	phrase := p.phrase()
-	p.change(Change{Way: must[*Way](t)(p.vault().Passphrase(ctx, "one")), Phrase: phrase})
+	p.change(Change{Way: must.Get[*Way](t)(p.vault().Passphrase(ctx, "one")), Phrase: phrase})
 	whole := p.mirrored()
 	ways := map[string]func() *Way{
-		n.slot.ID: func() *Way { return must[*Way](t)(p.vault().Passphrase(ctx, "one")) },
-		"":        func() *Way { return must[*Way](t)(p.vault().Phrase(ctx, phrase)) },
+		n.slot.ID: func() *Way { return must.Get[*Way](t)(p.vault().Passphrase(ctx, "one")) },
+		"":        func() *Way { return must.Get[*Way](t)(p.vault().Phrase(ctx, phrase)) },
 	}
 	for id, way := range ways {
 		name := markName(id)
@@ -262,15 +263,15 @@ func TestRecorderKnowsOneVault(t *testing.T) {
 	if err := p.db.Commit(ctx, store.Batch{Vault: p.cfg.ID, Expect: unrelated, Clear: true}); err != nil {
 		t.Fatal(err)
 	}
-	must[Report](t)(p.m.Report(ctx))
+	must.Get[Report](t)(p.m.Report(ctx))
 	r, _, err := p.comesBack(before, func(r *Return) (*Way, error) { return r.Passphrase(ctx, "one") })
 	if err != nil {
 		t.Fatal(err)
 	}
-	must[Report](t)(p.m.Return(ctx, r, entry))
+	must.Get[Report](t)(p.m.Return(ctx, r, entry))
 	untold(p)
 	p.key(Signing, keyengine.EdDSA)
-	if err := p.m.Destroy(ctx, must[[]byte](t)(p.m.Anchor(ctx))); err != nil {
+	if err := p.m.Destroy(ctx, must.Get[[]byte](t)(p.m.Anchor(ctx))); err != nil {
 		t.Fatal(err)
 	}
 	p.create(nil, p.passphrase("two"))
@@ -290,15 +291,15 @@ func TestTwoLives(t *testing.T) {
 		t.Fatal(err)
 	}
 	older := p.mirrored()
-	otherVault := must[*Vault](t)(other.Current(ctx))
-	way := must[*Way](t)(otherVault.Passphrase(ctx, "one"))
-	must[*Vault](t)(other.Unlock(ctx, otherVault, way, entry)) // commits that it does not tell
+	otherVault := must.Get[*Vault](t)(other.Current(ctx))
+	way := must.Get[*Way](t)(otherVault.Passphrase(ctx, "one"))
+	must.Get[*Vault](t)(other.Unlock(ctx, otherVault, way, entry)) // commits that it does not tell
 	p.lose()
 	r, _, err := p.comesBack(older, func(r *Return) (*Way, error) { return r.Passphrase(ctx, "one") })
 	if err != nil {
 		t.Fatal(err)
 	}
-	must[Report](t)(p.m.Return(ctx, r, entry))
+	must.Get[Report](t)(p.m.Return(ctx, r, entry))
 	now, changes, _, err := other.Changes(ctx, 1<<20)
 	if err != nil {
 		t.Fatal(err)
@@ -316,7 +317,7 @@ func TestUnknownUses(t *testing.T) {
 	ctx := t.Context()
 	p := newProfile(t)
 	p.create(nil, p.passphrase("one"))
-	p.change(Change{Way: must[*Way](t)(p.vault().Passphrase(ctx, "one")), Phrase: p.phrase()})
+	p.change(Change{Way: must.Get[*Way](t)(p.vault().Passphrase(ctx, "one")), Phrase: p.phrase()})
 	const keys = 20 // so many that the root does not hold all that is known of their uses
 	for range keys {
 		kid := p.key(Signing, keyengine.EdDSA).KID
@@ -337,7 +338,7 @@ func TestUnknownUses(t *testing.T) {
 	if damaged == 0 {
 		t.Fatal("no record of uses is stored")
 	}
-	saved := must[*Saved](t)(p.vault().Save(ctx, must[*Way](t)(p.vault().Passphrase(ctx, "one")), "https://app.example", "alice"))
+	saved := must.Get[*Saved](t)(p.vault().Save(ctx, must.Get[*Way](t)(p.vault().Passphrase(ctx, "one")), "https://app.example", "alice"))
 	if saved.Keys != keys || saved.Damaged != 0 {
 		t.Errorf("saved %+v", saved)
 	}

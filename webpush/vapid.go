@@ -3,6 +3,7 @@ package webpush
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json/jsontext"
@@ -82,6 +83,21 @@ func SignToken(c Claims, sign func(input []byte) ([]byte, error)) (string, error
 		return "", fmt.Errorf("signature of %d bytes, wanted r‖s in %d: %w", len(signature), signatureSize, ErrToken)
 	}
 	return input + "." + encode(signature), nil
+}
+
+// ES256 returns what signs with a key, for SignToken and other JWS (RFC 7518 section 3.4).
+func ES256(key *ecdsa.PrivateKey) func(input []byte) ([]byte, error) {
+	return func(input []byte) ([]byte, error) {
+		digest := sha256.Sum256(input)
+		r, s, err := ecdsa.Sign(rand.Reader, key, digest[:])
+		if err != nil {
+			return nil, err
+		}
+		signature := make([]byte, signatureSize)
+		r.FillBytes(signature[:signatureSize/2])
+		s.FillBytes(signature[signatureSize/2:])
+		return signature, nil
+	}
 }
 
 // VerifyToken returns what a token says if public, an uncompressed point, has signed it, whatever

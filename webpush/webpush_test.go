@@ -7,7 +7,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/json/v2"
 	"errors"
 	"io"
@@ -16,23 +15,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kms-enclave/kms-enclave/internal/must"
 )
 
-func must[T any](t testing.TB) func(T, error) T {
-	return func(v T, err error) T {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-}
-
-func b64(t testing.TB, s string) []byte { return must[[]byte](t)(decode(s)) }
+func b64(t testing.TB, s string) []byte { return must.Get[[]byte](t)(decode(s)) }
 
 // receiverOf is a subscription of a test: its private key and authentication secret.
 func receiverOf(t testing.TB, private, auth string) *Receiver {
-	return must[*Receiver](t)(NewReceiver(must[*ecdh.PrivateKey](t)(ecdh.P256().NewPrivateKey(b64(t, private))), b64(t, auth)))
+	return must.Get[*Receiver](t)(NewReceiver(must.Get[*ecdh.PrivateKey](t)(ecdh.P256().NewPrivateKey(b64(t, private))), b64(t, auth)))
 }
 
 // TestRFC8291 is the example of RFC 8291 section 5 and appendix A.
@@ -44,31 +35,31 @@ func TestRFC8291(t *testing.T) {
 	if got := encode(r.Keys().Public()); got != "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4" {
 		t.Errorf("public key %s", got)
 	}
-	sender := must[*ecdh.PrivateKey](t)(ecdh.P256().NewPrivateKey(b64(t, "yfWPiYE-n46HLnH0KqZOF1fJJU3MYrct3AELtAQ-oRw")))
-	got := must[[]byte](t)(r.Keys().encrypt([]byte(message), 0, sender, [saltSize]byte(b64(t, "DGv6ra1nlYgDCS1FRnbzlw"))))
+	sender := must.Get[*ecdh.PrivateKey](t)(ecdh.P256().NewPrivateKey(b64(t, "yfWPiYE-n46HLnH0KqZOF1fJJU3MYrct3AELtAQ-oRw")))
+	got := must.Get[[]byte](t)(r.Keys().encrypt([]byte(message), 0, sender, [saltSize]byte(b64(t, "DGv6ra1nlYgDCS1FRnbzlw"))))
 	if encode(got) != body {
 		t.Errorf("body\n%s, wanted\n%s", encode(got), body)
 	}
-	if got := must[[]byte](t)(r.Decrypt(b64(t, body))); string(got) != message {
+	if got := must.Get[[]byte](t)(r.Decrypt(b64(t, body))); string(got) != message {
 		t.Errorf("message %q", got)
 	}
 }
 
 // TestEncrypt wants every length to come back, and padded messages to look alike.
 func TestEncrypt(t *testing.T) {
-	r := must[*Receiver](t)(GenerateReceiver())
-	keys := must[*Keys](t)(NewKeys(r.Keys().Public(), r.Keys().Auth()))
+	r := must.Get[*Receiver](t)(GenerateReceiver())
+	keys := must.Get[*Keys](t)(NewKeys(r.Keys().Public(), r.Keys().Auth()))
 	for _, n := range []int{0, 1, 2, 15, 16, 17, 1000, MaxMessage - 1, MaxMessage} {
 		message := bytes.Repeat([]byte{2}, n) // the delimiter, to confuse
-		body := must[[]byte](t)(keys.Encrypt(message, 0))
-		if got := must[[]byte](t)(r.Decrypt(body)); !bytes.Equal(got, message) {
+		body := must.Get[[]byte](t)(keys.Encrypt(message, 0))
+		if got := must.Get[[]byte](t)(r.Decrypt(body)); !bytes.Equal(got, message) {
 			t.Errorf("%d bytes come back as %d", n, len(got))
 		}
-		if again := must[[]byte](t)(keys.Encrypt(message, 0)); bytes.Equal(again[:headerSize], body[:headerSize]) {
+		if again := must.Get[[]byte](t)(keys.Encrypt(message, 0)); bytes.Equal(again[:headerSize], body[:headerSize]) {
 			t.Error("salt and key were used twice")
 		}
-		padded := must[[]byte](t)(keys.Encrypt(message, MaxMessage))
-		if got := must[[]byte](t)(r.Decrypt(padded)); !bytes.Equal(got, message) || len(padded) != MaxBody {
+		padded := must.Get[[]byte](t)(keys.Encrypt(message, MaxMessage))
+		if got := must.Get[[]byte](t)(r.Decrypt(padded)); !bytes.Equal(got, message) || len(padded) != MaxBody {
 			t.Errorf("%d bytes padded come back as %d, the body has %d", n, len(got), len(padded))
 		}
 	}
@@ -80,7 +71,7 @@ func TestEncrypt(t *testing.T) {
 }
 
 func TestKeys(t *testing.T) {
-	r := must[*Receiver](t)(GenerateReceiver())
+	r := must.Get[*Receiver](t)(GenerateReceiver())
 	public, auth := r.Keys().Public(), r.Keys().Auth()
 	off := bytes.Clone(public)
 	off[64] ^= 1
@@ -101,8 +92,8 @@ func TestKeys(t *testing.T) {
 }
 
 func TestNewReceiver(t *testing.T) {
-	p256 := must[*ecdh.PrivateKey](t)(ecdh.P256().GenerateKey(rand.Reader))
-	p384 := must[*ecdh.PrivateKey](t)(ecdh.P384().GenerateKey(rand.Reader))
+	p256 := must.Get[*ecdh.PrivateKey](t)(ecdh.P256().GenerateKey(rand.Reader))
+	p384 := must.Get[*ecdh.PrivateKey](t)(ecdh.P384().GenerateKey(rand.Reader))
 	for _, test := range []struct {
 		private *ecdh.PrivateKey
 		auth    int
@@ -115,8 +106,8 @@ func TestNewReceiver(t *testing.T) {
 
 // TestDecryptRefuses flips every bit of a body, and cuts it everywhere.
 func TestDecryptRefuses(t *testing.T) {
-	r := must[*Receiver](t)(GenerateReceiver())
-	body := must[[]byte](t)(r.Keys().Encrypt([]byte("message"), 20))
+	r := must.Get[*Receiver](t)(GenerateReceiver())
+	body := must.Get[[]byte](t)(r.Keys().Encrypt([]byte("message"), 20))
 	for i := range body {
 		for bit := range 8 {
 			changed := bytes.Clone(body)
@@ -139,7 +130,7 @@ func TestDecryptRefuses(t *testing.T) {
 	if got, err := r.Decrypt(sealed(t, r, []byte{'m', 2, 0})); err != nil || string(got) != "m" {
 		t.Errorf("%q, %v", got, err)
 	}
-	other := must[*Receiver](t)(GenerateReceiver())
+	other := must.Get[*Receiver](t)(GenerateReceiver())
 	if _, err := other.Decrypt(body); !errors.Is(err, ErrDecrypt) {
 		t.Errorf("somebody else: %v", err)
 	}
@@ -147,8 +138,8 @@ func TestDecryptRefuses(t *testing.T) {
 
 // sealed returns a body with a record as it is given.
 func sealed(t *testing.T, r *Receiver, record []byte) []byte {
-	sender := must[*ecdh.PrivateKey](t)(ecdh.P256().GenerateKey(rand.Reader))
-	shared := must[[]byte](t)(sender.ECDH(r.private.PublicKey()))
+	sender := must.Get[*ecdh.PrivateKey](t)(ecdh.P256().GenerateKey(rand.Reader))
+	shared := must.Get[[]byte](t)(sender.ECDH(r.private.PublicKey()))
 	public := sender.PublicKey().Bytes()
 	aead, nonce, err := contentKey(shared, r.auth[:], make([]byte, saltSize), r.private.PublicKey().Bytes(), public)
 	if err != nil {
@@ -170,7 +161,7 @@ func TestRFC8292(t *testing.T) {
 	if err != nil || token != exampleToken || encode(public) != exampleKey {
 		t.Fatal(token, public, err)
 	}
-	claims := must[Claims](t)(VerifyToken(token, public))
+	claims := must.Get[Claims](t)(VerifyToken(token, public))
 	if claims.Audience != "https://push.example.net" || claims.Expires.Unix() != 1453523768 || claims.Subject != "mailto:push@example.com" {
 		t.Errorf("%+v", claims)
 	}
@@ -193,22 +184,15 @@ func TestRFC8292(t *testing.T) {
 
 // signer signs as the enclave does.
 func signer(t testing.TB) (public []byte, sign func([]byte) ([]byte, error)) {
-	key := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
-	return must[[]byte](t)(key.PublicKey.Bytes()), func(input []byte) ([]byte, error) {
-		digest := sha256.Sum256(input)
-		r, s, err := ecdsa.Sign(rand.Reader, key, digest[:])
-		if err != nil {
-			return nil, err
-		}
-		return append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...), nil
-	}
+	key := must.Get[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	return must.Get[[]byte](t)(key.PublicKey.Bytes()), ES256(key)
 }
 
 func TestToken(t *testing.T) {
 	public, sign := signer(t)
 	wanted := Claims{"https://push.example.net", time.Unix(2_000_000_000, 0), "https://example.com/contact"}
-	token := must[string](t)(SignToken(wanted, sign))
-	if got := must[Claims](t)(VerifyToken(token, public)); got != wanted {
+	token := must.Get[string](t)(SignToken(wanted, sign))
+	if got := must.Get[Claims](t)(VerifyToken(token, public)); got != wanted {
 		t.Errorf("%+v", got)
 	}
 	parsed, key, err := ParseAuthorization(Authorization(token, public))
@@ -292,9 +276,9 @@ func TestAudience(t *testing.T) {
 
 // TestSubscription reads what browsers give.
 func TestSubscription(t *testing.T) {
-	r := must[*Receiver](t)(GenerateReceiver())
+	r := must.Get[*Receiver](t)(GenerateReceiver())
 	s := Subscription{"https://push.example.net/x", r.Keys().Public(), r.Keys().Auth()}
-	text := must[[]byte](t)(json.Marshal(s))
+	text := must.Get[[]byte](t)(json.Marshal(s))
 	for _, form := range []string{string(text), strings.Replace(string(text), `{`, `{"expirationTime":null,`, 1), strings.Replace(string(text), encode(s.Auth), encode(s.Auth)+"==", 1)} {
 		var got Subscription
 		if err := json.Unmarshal([]byte(form), &got); err != nil || got.Endpoint != s.Endpoint || !bytes.Equal(got.P256DH, s.P256DH) || !bytes.Equal(got.Auth, s.Auth) {
@@ -325,7 +309,7 @@ func TestSend(t *testing.T) {
 		w.Header().Set("TTL", "60")
 		w.WriteHeader(http.StatusCreated)
 	})
-	receipt := must[Receipt](t)(c.Send(t.Context(), endpoint, Request{Body: []byte("body"), Authorization: "vapid t=a, k=b", TTL: 90*time.Second + time.Millisecond, Urgency: High, Topic: "up_date-1"}))
+	receipt := must.Get[Receipt](t)(c.Send(t.Context(), endpoint, Request{Body: []byte("body"), Authorization: "vapid t=a, k=b", TTL: 90*time.Second + time.Millisecond, Urgency: High, Topic: "up_date-1"}))
 	if receipt != (Receipt{"https://push.example.net/m/1", time.Minute}) {
 		t.Errorf("%+v", receipt)
 	}
@@ -339,7 +323,7 @@ func TestSend(t *testing.T) {
 	if got.Method != http.MethodPost || string(body) != "body" {
 		t.Errorf("%s %q", got.Method, body)
 	}
-	must[Receipt](t)(c.Send(t.Context(), endpoint, Request{}))
+	must.Get[Receipt](t)(c.Send(t.Context(), endpoint, Request{}))
 	if _, coded := got.Header["Content-Encoding"]; coded || got.Header.Get("TTL") != "0" || len(body) != 0 {
 		t.Errorf("without a body: %v", got.Header)
 	}
@@ -470,7 +454,7 @@ func FuzzParseAuthorization(f *testing.F) {
 }
 
 func BenchmarkEncrypt(b *testing.B) {
-	r := must[*Receiver](b)(GenerateReceiver())
+	r := must.Get[*Receiver](b)(GenerateReceiver())
 	message := make([]byte, 200)
 	for b.Loop() {
 		if _, err := r.Keys().Encrypt(message, 0); err != nil {
