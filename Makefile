@@ -46,6 +46,7 @@ bench: tools-for-tests
 	node bench/bounds.mjs
 	node bench/verify.mjs
 	go test ./audit -run '^$$' -bench VerifyFile # 100,000 entries of an exported log
+	cd peers && go test -run '^$$' -bench Send -benchtime 3s # beside webpush-go
 
 profile: tools-for-tests
 	node bench/profile.mjs pipelined

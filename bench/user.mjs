@@ -200,7 +200,7 @@ async function measure(engine, site) {
   const row = (name, times, wanted, base) => rows.push({ name, times, wanted, base });
   try {
     await bench.start({ preferences });
-    row("unlock by the device slot", await deviceUnlocks(bench, ROUNDS * 3), "< 20");
+    row("unlock by the device slot, first call of a new worker", await deviceUnlocks(bench, ROUNDS * 3), "< 20");
     const [kept, alone] = await signed(bench, ROUNDS);
     const mean = (times) => [times.reduce((sum, time) => sum + time, 0) / times.length];
     row("jwt.sign of a vault with a mirror, beside one without", kept, "≤ 1.05×", alone);
