@@ -38,6 +38,8 @@ const (
 	MaxDepth     = 32           // nesting of JSON in a request
 	MaxJWTTTL    = 24 * 60 * 60 // seconds
 	MaxVAPIDTTL  = 15 * 60      // seconds, without a lease
+	MaxLeaseTTL  = 24 * 60 * 60 // seconds, with one that allows it
+	MaxTokens    = 16           // of one call
 	MaxKeys      = 10_000       // keys in one vault
 	MaxPageKeys  = 500          // keys in one keys.list reply
 	MaxPageAudit = 500          // entries in one audit.entries reply
@@ -341,7 +343,7 @@ type SignJWTParams struct {
 	Claims     map[string]jsontext.Value `json:"claims,omitzero"`
 }
 
-// Token is the result of jwt.sign and token.vapid.
+// Token is the result of jwt.sign and token.relay.
 type Token struct {
 	Token string `json:"token"` // JWS compact serialisation
 	Exp   int64  `json:"exp"`   // seconds
@@ -386,12 +388,87 @@ type Agreed struct {
 	Secret Bytes `json:"secret"` // 32 bytes, for this context only
 }
 
-// VAPIDParams are the parameters of token.vapid (RFC 8292).
+// VAPIDParams are the parameters of token.vapid (RFC 8292): of a key, while the vault is unlocked, or of
+// a lease, also while it is locked.
 type VAPIDParams struct {
-	KID        string `json:"kid" check:"required,kid"`
-	Endpoint   string `json:"endpoint" check:"required,max=2048"` // of the push subscription; the token's aud is its origin
-	Subject    string `json:"subject" check:"required,max=256"`   // mailto: or https: URI that the push service can reach
-	TTLSeconds int64  `json:"ttlSeconds" check:"required,min=1,max=900"`
+	KID        string `json:"kid,omitzero" check:"kid"`                    // without a lease; with one it follows from that
+	Lease      string `json:"lease,omitzero" check:"max=22"`               //
+	Endpoint   string `json:"endpoint" check:"required,max=2048"`          // of the push subscription; the token's aud is its origin
+	Subject    string `json:"subject" check:"required,max=256"`            // mailto: or https: URI that the push service can reach
+	TTLSeconds int64  `json:"ttlSeconds" check:"required,min=1,max=86400"` // without a lease at most 900; with one what it allows, and not beyond its end
+	Count      int    `json:"count,omitzero" check:"min=1,max=16"`         // how many, with a lease; default 1
+}
+
+// PushTokens is the result of token.vapid: a token, and the others if more were asked for.
+type PushTokens struct {
+	Token string  `json:"token"` // JWS compact serialisation
+	Exp   int64   `json:"exp"`   // seconds
+	JTI   string  `json:"jti"`   // 128 random bits, base64url
+	More  []Token `json:"more,omitzero"`
+}
+
+// RelayTokenParams are the parameters of token.relay: a token for the relay of a lease, which the relay checks by
+// the lease's public key.
+type RelayTokenParams struct {
+	Lease        string `json:"lease" check:"required,max=22"`
+	Scope        string `json:"scope" check:"required,enum=register|send"` // register: all that its user may do; send: give it messages
+	Subscription string `json:"subscription,omitzero" check:"max=64"`      // for this one only; without it for all of the user's
+	TTLSeconds   int64  `json:"ttlSeconds" check:"required,min=1,max=86400"`
+}
+
+// GrantLeaseParams are the parameters of lease.grant: what a relay is to be allowed. The user sees all of it.
+type GrantLeaseParams struct {
+	KID          string `json:"kid" check:"required,kid"`                         // a key for vapid, which serves this relay only
+	Relay        string `json:"relay" check:"required,max=512"`                   // origin: https, or http on this device
+	Endpoint     string `json:"endpoint" check:"required,max=2048"`               // of the push subscription; the lease holds for its push service
+	LifeSeconds  int64  `json:"lifeSeconds,omitzero" check:"min=300,max=2592000"` // default 43200: twelve hours
+	TokenSeconds int64  `json:"tokenSeconds,omitzero" check:"min=60,max=86400"`   // longest life of a push token, default 900
+	PerHour      int    `json:"perHour,omitzero" check:"min=1,max=240"`           // default 60; how many tokens all leases of the vault may have given within an hour for this one to give more
+	PerDay       int    `json:"perDay,omitzero" check:"min=1,max=2000"`           // default 500
+}
+
+// RenewLeaseParams are the parameters of lease.renew.
+type RenewLeaseParams struct {
+	Lease       string `json:"lease" check:"required,max=22"`
+	LifeSeconds int64  `json:"lifeSeconds,omitzero" check:"min=300,max=2592000"` // from now, default 43200; not beyond the lease's until
+}
+
+// LeaseParams name one lease.
+type LeaseParams struct {
+	Lease string `json:"lease" check:"required,max=22"`
+}
+
+// LeaseResult is the result of lease.grant, lease.renew and lease.revoke.
+type LeaseResult struct {
+	Lease Lease `json:"lease"`
+}
+
+// LeaseList is the result of lease.list, in the order in which they were granted.
+type LeaseList struct {
+	Leases   []Lease `json:"leases"`
+	LastHour int     `json:"lastHour"` // tokens that all of them gave within the last hour, at most five minutes more
+	LastDay  int     `json:"lastDay"`
+}
+
+// Lease is what a relay is allowed, and what it was given. Times are seconds.
+type Lease struct {
+	ID           string `json:"id"`
+	KID          string `json:"kid"`
+	Relay        string `json:"relay"`   // origin
+	Service      string `json:"service"` // origin of the push service
+	State        string `json:"state" check:"enum=running|expired|ended"`
+	GrantedAt    int64  `json:"grantedAt"`
+	ExpiresAt    int64  `json:"expiresAt"`
+	Until        int64  `json:"until"`            // it cannot be renewed beyond this
+	EndedAt      int64  `json:"endedAt,omitzero"` // if it was ended before it expired
+	Reason       string `json:"reason,omitzero" check:"enum=revoked|key-retired|key-revoked|moved"`
+	TokenSeconds int64  `json:"tokenSeconds"`
+	PerHour      int    `json:"perHour"`
+	PerDay       int    `json:"perDay"`
+	PushTokens   uint64 `json:"pushTokens"`  // given so far
+	RelayTokens  uint64 `json:"relayTokens"` // given so far
+	Refused      uint64 `json:"refused"`     // calls that were refused; counted within a minute
+	LastUsedAt   int64  `json:"lastUsedAt,omitzero"`
 }
 
 // Head is the result of audit.head.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/kms-enclave/kms-enclave/api"
+	"github.com/kms-enclave/kms-enclave/lease"
 )
 
 // TestTagsHoldTheLimits: a tag cannot name a constant, so the limit stands in two
@@ -23,7 +24,17 @@ func TestTagsHoldTheLimits(t *testing.T) {
 		{api.ListKeysParams{}, "Limit", "max", api.MaxPageKeys},
 		{api.EntriesParams{}, "Limit", "max", api.MaxPageAudit},
 		{api.SignJWTParams{}, "TTLSeconds", "max", api.MaxJWTTTL},
-		{api.VAPIDParams{}, "TTLSeconds", "max", api.MaxVAPIDTTL},
+		{api.VAPIDParams{}, "TTLSeconds", "max", api.MaxLeaseTTL},
+		{api.VAPIDParams{}, "Count", "max", api.MaxTokens},
+		{api.RelayTokenParams{}, "TTLSeconds", "max", api.MaxLeaseTTL},
+		{api.GrantLeaseParams{}, "LifeSeconds", "min", lease.MinLife},
+		{api.GrantLeaseParams{}, "LifeSeconds", "max", lease.MaxLife},
+		{api.GrantLeaseParams{}, "TokenSeconds", "min", lease.MinToken},
+		{api.GrantLeaseParams{}, "TokenSeconds", "max", lease.MaxToken},
+		{api.GrantLeaseParams{}, "PerHour", "max", lease.MaxHour},
+		{api.GrantLeaseParams{}, "PerDay", "max", lease.MaxDay},
+		{api.RenewLeaseParams{}, "LifeSeconds", "min", lease.MinLife},
+		{api.RenewLeaseParams{}, "LifeSeconds", "max", lease.MaxLife},
 		{api.SignChallengeParams{}, "Context", "max", api.MaxContext},
 		{api.VerifyChallengeParams{}, "Context", "max", api.MaxContext},
 		{api.AgreeParams{}, "Context", "max", api.MaxContext},

@@ -8,6 +8,7 @@
 package enclave
 
 import (
+	"cmp"
 	"context"
 	"encoding/json/v2"
 	"errors"
@@ -174,7 +175,8 @@ type call struct {
 	ctx   context.Context // of what machines do now
 	id    int64
 	row   *Row
-	vault *vault.Vault // if the row's Auth is Session, or a handler has opened it
+	vault *vault.Vault // if the row's Auth is Session or Leased, or a handler has opened it
+	lease string       // that the call is made under, if any
 
 	whole  context.Context // of the call as a whole
 	bounds func()          // ends ctx
@@ -192,6 +194,7 @@ type outcome struct {
 	Result  any
 	Finish  func() (any, error)
 	KID     string
+	Lease   string // that it is about
 	Details map[string]string
 	Apply   func(*ledger.Tx) error
 	Pending *pending
@@ -223,7 +226,7 @@ func (e *Enclave) serve(ctx context.Context, r api.Request) (answer []byte) {
 	c.closeDialog(err)
 	if err != nil {
 		failure := toError(err)
-		e.refusals.note(row, failure.Code)
+		e.refusals.note(row, failure.Code, c.lease)
 		return fail(failure)
 	}
 	return answer
@@ -233,7 +236,7 @@ func (e *Enclave) serve(ctx context.Context, r api.Request) (answer []byte) {
 func (c *call) dispatch(params any) ([]byte, error) {
 	c.bound(machineTime)
 	defer func() { c.bounds() }()
-	if err := c.authorise(); err != nil {
+	if err := c.authorise(params); err != nil {
 		return nil, err
 	}
 	if c.row.describe != nil {
@@ -261,7 +264,7 @@ func (c *call) bound(most time.Duration) {
 	c.ctx, c.bounds = c.deadlines.WithTimeout(c.whole, most, errTimeout)
 }
 
-func (c *call) authorise() (err error) {
+func (c *call) authorise(params any) (err error) {
 	if c.row.Auth != Open && c.idle.over(c.cfg.Now()) {
 		c.lockIdle()
 	}
@@ -270,6 +273,12 @@ func (c *call) authorise() (err error) {
 		return nil
 	case Session:
 		return c.authoriseSession()
+	case Leased:
+		if c.lease = c.row.lease(params); c.lease == "" {
+			return c.authoriseSession()
+		}
+		c.vault, err = c.vaults.Current(c.ctx)
+		return err
 	case AnyVault:
 		report, err := c.vaults.Report(c.ctx)
 		if err == nil && report.State == vault.Absent {
@@ -303,14 +312,14 @@ func (c *call) encode(out outcome) []byte {
 func (c *call) commit(out outcome) (answer []byte, err error) {
 	// What the user has confirmed is not held up by what an app has used up.
 	op := ledger.Op{Apply: out.Apply, Reserved: c.row.Fresh, Urgent: c.row.Fresh, Entry: audit.Entry{
-		Method: c.row.Method, KID: out.KID, Origin: c.cfg.Origin, Outcome: "ok", Details: out.Details,
+		Method: c.row.Method, KID: out.KID, Lease: cmp.Or(c.lease, out.Lease), Origin: c.cfg.Origin, Outcome: "ok", Details: out.Details,
 	}}
 	if out.Pending != nil {
 		defer out.Pending.drop()
 		op.Ready = out.Pending.wait
 	}
 	s := c.vault.Ledger.Start(c.ctx, op)
-	if op.Ready != nil && s.AwaitReady() {
+	if op.Ready != nil && out.Finish == nil && s.AwaitReady() {
 		answer = c.encode(out)
 	}
 	if err := s.Wait(); err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/kms-enclave/kms-enclave/api"
 	"github.com/kms-enclave/kms-enclave/backup"
 	"github.com/kms-enclave/kms-enclave/keyengine"
+	"github.com/kms-enclave/kms-enclave/lease"
 	"github.com/kms-enclave/kms-enclave/ledger"
 	"github.com/kms-enclave/kms-enclave/prompt"
 	"github.com/kms-enclave/kms-enclave/store"
@@ -66,6 +67,16 @@ var words = []struct {
 	{vault.ErrUnusable, api.Unsupported, "this browser cannot use this key, which was made elsewhere and is not damaged; use it in another browser, or replace it (keys.rotate)"},
 	{vault.ErrKeyExists, api.Exists, "a key with this kid exists already"},
 	{vault.ErrManyKeys, api.QuotaExceeded, "the vault is full; no more keys fit than it holds now"},
+	{lease.ErrNone, api.NotFound, "there is no lease with this id; lease.list tells which there are"},
+	{lease.ErrExpired, api.Denied, "the lease has expired; lease.grant asks the user for another one"},
+	{lease.ErrEnded, api.Denied, "the lease was ended: the user revoked it, or its key ended; lease.list tells"},
+	{lease.ErrPlace, api.Denied, "the lease is for another push service; lease.list tells for which"},
+	{lease.ErrLong, api.Denied, "the token would live longer than the lease allows, or than the lease; lease.list tells how long it may"},
+	{lease.ErrQuota, api.QuotaExceeded, "the vault's leases gave as many tokens within the hour or the day as this one allows; use those until they expire"},
+	{lease.ErrFull, api.QuotaExceeded, strconv.Itoa(lease.MaxLeases) + " leases run, and no more fit; revoke one first"},
+	{lease.ErrKey, api.Denied, "this key has served another relay, or this relay has a lease of another key; every relay takes a key of its own"},
+	{lease.ErrExists, api.Exists, "this relay has a lease of this key already; lease.renew makes it longer"},
+	{vault.ErrNoLeases, api.Unsupported, "a vault with persistence \"session\" ends with its tab and gives no leases"},
 	{ledger.ErrQuota, api.QuotaExceeded, "too many operations on this vault; the allowance refills by ten a second"},
 	{ledger.ErrGone, api.NotFound, "the vault is gone; it was destroyed in another tab, or its storage was cleared"},
 	{ledger.ErrReplaced, api.Conflict, "the vault was changed in another tab, nothing was done; try again"},
@@ -106,6 +117,11 @@ var details = map[error]map[string]string{
 	keyengine.ErrPublicKey: {"member": "/params/publicKey"},
 	prompt.ErrBusy:         {"reason": "dialog-open"},
 	prompt.ErrBackoff:      {"reason": "asked-too-soon"},
+	lease.ErrExpired:       {"reason": "lease-expired"},
+	lease.ErrEnded:         {"reason": "lease-ended"},
+	lease.ErrPlace:         {"reason": "another-service"},
+	lease.ErrLong:          {"reason": "too-long"},
+	lease.ErrKey:           {"reason": "another-relay"},
 }
 
 func lostError(lost *vault.LostError) *api.Error {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/kms-enclave/kms-enclave/api"
 	"github.com/kms-enclave/kms-enclave/keyengine"
@@ -42,7 +43,7 @@ func jwtSign(c *call, p *api.SignJWTParams) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	return c.signToken(s, tokenClaims{
+	return c.signToken(s, c.cfg.Now(), tokenClaims{
 		Audience: p.Audience, Subject: p.Subject, TTL: p.TTLSeconds, Extra: p.Claims,
 	})
 }
@@ -55,42 +56,80 @@ func tokenVAPID(c *call, p *api.VAPIDParams) (outcome, error) {
 	if failure != nil {
 		return outcome{}, failure
 	}
+	claims := tokenClaims{Audience: audience, Subject: p.Subject, TTL: p.TTLSeconds}
+	if c.lease != "" {
+		return c.pushTokens(p, claims)
+	}
+	switch {
+	case p.KID == "":
+		return outcome{}, invalid("/params/kid", "missing or empty, and there is no lease")
+	case p.TTLSeconds > api.MaxVAPIDTTL:
+		return outcome{}, invalid("/params/ttlSeconds", "%d, at most %d allowed without a lease", p.TTLSeconds, api.MaxVAPIDTTL)
+	case p.Count > 1:
+		return outcome{}, invalid("/params/count", "%d, one token is given without a lease", p.Count)
+	}
 	s, err := c.signer(p.KID, vault.VAPID)
 	if err != nil {
 		return outcome{}, err
 	}
-	return c.signToken(s, tokenClaims{Audience: audience, Subject: p.Subject, TTL: p.TTLSeconds})
+	return c.signToken(s, c.cfg.Now(), claims)
 }
 
-func (c *call) signToken(s *vault.Signer, claims tokenClaims) (outcome, error) {
-	t, err := newToken(c.cfg.Rand, c.cfg.Now(), s, claims)
+// signToken makes one token, by a key that the vault holds open.
+func (c *call) signToken(s *vault.Signer, now time.Time, claims tokenClaims) (outcome, error) {
+	tokens, pending, err := c.signTokens(s, now.Unix(), claims, 1)
 	if err != nil {
 		return outcome{}, err
 	}
-	result := &api.Token{Exp: t.exp, JTI: t.jti}
-	pending, err := c.sign(s, t.input, func(signature []byte) { result.Token = t.join(signature) })
 	return outcome{
-		Result: result, KID: s.KID, Apply: vault.Use(s.KID), Pending: pending,
-		Details: map[string]string{"aud": claims.Audience, "jti": t.jti},
-	}, err
+		Result: &tokens[0], KID: s.KID, Apply: vault.Use(s.KID), Pending: pending,
+		Details: map[string]string{"aud": claims.Audience, "jti": tokens[0].JTI},
+	}, nil
+}
+
+// signTokens begins to sign n tokens, which pending completes.
+func (c *call) signTokens(s *vault.Signer, now int64, claims tokenClaims, n int) ([]api.Token, *pending, error) {
+	made, messages := make([]token, n), make([][]byte, n)
+	for i := range made {
+		var err error
+		if made[i], err = newToken(c.cfg.Rand, now, s, claims); err != nil {
+			return nil, nil, err
+		}
+		messages[i] = made[i].input
+	}
+	tokens := make([]api.Token, n)
+	for i, t := range made {
+		tokens[i] = api.Token{Exp: t.exp, JTI: t.jti}
+	}
+	pending, err := c.sign(s, func(signatures [][]byte) {
+		for i, t := range made {
+			tokens[i].Token = t.join(signatures[i])
+		}
+	}, messages...)
+	return tokens, pending, err
 }
 
 // pending is work that goes on while the ledger prepares to record it.
 type pending struct {
-	signing keyengine.Signing
-	done    func(signature []byte)
-	taken   atomic.Bool // somebody waits for it, or has dropped it
+	signings []keyengine.Signing
+	done     func(signatures [][]byte)
+	taken    atomic.Bool // somebody waits for it, or has dropped it
 }
 
 var errDropped = errors.New("enclave: nobody waits for it any more")
 
-// sign begins to sign. done is given the signature.
-func (c *call) sign(s *vault.Signer, message []byte, done func(signature []byte)) (*pending, error) {
-	signing, err := c.cfg.Engine.StartSign(s.Private, message)
-	if err != nil {
-		return nil, err
+// sign begins to sign messages. done is given the signatures.
+func (c *call) sign(s *vault.Signer, done func(signatures [][]byte), messages ...[]byte) (*pending, error) {
+	p := &pending{done: done}
+	for _, message := range messages {
+		signing, err := c.cfg.Engine.StartSign(s.Private, message)
+		if err != nil {
+			p.drop()
+			return nil, err
+		}
+		p.signings = append(p.signings, signing)
 	}
-	return &pending{signing: signing, done: done}, nil
+	return p, nil
 }
 
 // wait is a ledger.Op's Ready.
@@ -98,16 +137,27 @@ func (p *pending) wait(ctx context.Context) error {
 	if p.taken.Swap(true) {
 		return errDropped
 	}
-	signature, err := p.signing.Wait(ctx)
-	if err == nil {
-		p.done(signature)
+	signatures := make([][]byte, len(p.signings))
+	for i, signing := range p.signings {
+		var err error
+		if signatures[i], err = signing.Wait(ctx); err != nil {
+			drop(p.signings[i+1:])
+			return err
+		}
 	}
-	return err
+	p.done(signatures)
+	return nil
 }
 
 func (p *pending) drop() {
 	if !p.taken.Swap(true) {
-		p.signing.Drop()
+		drop(p.signings)
+	}
+}
+
+func drop(signings []keyengine.Signing) {
+	for _, signing := range signings {
+		signing.Drop()
 	}
 }
 
@@ -117,7 +167,7 @@ func challengeSign(c *call, p *api.SignChallengeParams) (outcome, error) {
 		return outcome{}, err
 	}
 	result := &api.Signature{}
-	pending, err := c.sign(s, vault.ChallengeInput(p.Context, p.Data), func(signature []byte) { result.Signature = signature })
+	pending, err := c.sign(s, func(signatures [][]byte) { result.Signature = signatures[0] }, vault.ChallengeInput(p.Context, p.Data))
 	return outcome{
 		Result: result, KID: s.KID, Apply: vault.Use(s.KID), Pending: pending,
 		Details: map[string]string{"context": p.Context},

@@ -16,6 +16,9 @@ const (
 	Open Auth = "open"
 	// Session needs an unlocked vault.
 	Session Auth = "session"
+	// Leased needs a lease, which the parameters name and the handler looks at, while the vault is
+	// unlocked or locked; if they name none, an unlocked vault.
+	Leased Auth = "lease"
 	// AnyVault needs a vault in whatever state, lost included.
 	AnyVault Auth = "any vault"
 )
@@ -46,6 +49,8 @@ type Row struct {
 	MaxParams int
 
 	params reflect.Type
+	// lease returns the lease that parameters name, "" for none.
+	lease  func(any) string
 	decode func(raw []byte) (any, *api.Error)
 	// describe says what Fresh and Confirm show. What would fail anyway fails here,
 	// before anybody is asked.
@@ -95,7 +100,13 @@ var Policy = []Row{
 	on(challengeSign, Row{Method: "challenge.sign", Auth: Session, Repeatable: true, Audited: true, MaxParams: data}),
 	on(challengeVerify, Row{Method: "challenge.verify", Auth: Open, Repeatable: true, MaxParams: data}),
 	on(keyAgree, Row{Method: "key.agree", Auth: Session, Repeatable: true, Audited: true, MaxParams: small}),
-	on(tokenVAPID, Row{Method: "token.vapid", Auth: Session, Repeatable: true, Audited: true, MaxParams: small}),
+	leased(tokenVAPID, func(p *api.VAPIDParams) string { return p.Lease }, Row{Method: "token.vapid", Repeatable: true, Audited: true, MaxParams: small}),
+	leased(tokenRelay, func(p *api.RelayTokenParams) string { return p.Lease }, Row{Method: "token.relay", Repeatable: true, Audited: true, MaxParams: small}),
+
+	asked(leaseGrant, describeGrant, Row{Method: "lease.grant", Auth: Session, Audited: true, MaxParams: small}),
+	on(leaseList, Row{Method: "lease.list", Auth: Session, Repeatable: true, MaxParams: small}),
+	asked(leaseRenew, describeRenew, Row{Method: "lease.renew", Auth: Session, Audited: true, MaxParams: small}),
+	asked(leaseRevoke, describeEnd, Row{Method: "lease.revoke", Auth: Session, Audited: true, MaxParams: small}),
 
 	on(auditHead, Row{Method: "audit.head", Auth: Open, Repeatable: true, MaxParams: small}),
 	on(auditConsistent, Row{Method: "audit.consistent", Auth: Open, Repeatable: true, MaxParams: small}),
@@ -111,6 +122,13 @@ func on[P any](handle func(*call, *P) (outcome, error), r Row) Row {
 	r.decode = decoderFor[P]()
 	r.handle = func(c *call, params any) (outcome, error) { return handle(c, params.(*P)) }
 	return r
+}
+
+// leased is on for a row that a lease is enough for.
+func leased[P any](handle func(*call, *P) (outcome, error), lease func(*P) string, r Row) Row {
+	r.Auth = Leased
+	r.lease = func(params any) string { return lease(params.(*P)) }
+	return on(handle, r)
 }
 
 // asked is on for a row that takes the user's proof and yes before its handler runs.
@@ -131,7 +149,7 @@ var byMethod = map[string]*Row{}
 func init() {
 	for i := range Policy {
 		r := &Policy[i]
-		if r.handle == nil || r.MaxParams <= 0 || (r.Fresh || r.Confirm) != (r.describe != nil) || byMethod[r.Method] != nil {
+		if r.handle == nil || r.MaxParams <= 0 || (r.Fresh || r.Confirm) != (r.describe != nil) || (r.Auth == Leased) != (r.lease != nil) || byMethod[r.Method] != nil {
 			panic("enclave: policy row " + r.Method + " is not complete")
 		}
 		byMethod[r.Method] = r

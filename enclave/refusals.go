@@ -8,7 +8,9 @@ import (
 
 	"github.com/kms-enclave/kms-enclave/api"
 	"github.com/kms-enclave/kms-enclave/audit"
+	"github.com/kms-enclave/kms-enclave/lease"
 	"github.com/kms-enclave/kms-enclave/ledger"
+	"github.com/kms-enclave/kms-enclave/vault"
 )
 
 // Refusals that matter are leaves of the log, too, but an app must not be able
@@ -23,6 +25,7 @@ const (
 type refusal struct {
 	method string
 	code   api.Code
+	lease  string // that it was asked for under, if there is such a lease
 }
 
 type refusals struct {
@@ -41,7 +44,7 @@ func (r *refusals) init(e *Enclave) {
 
 // note counts a refused call. Only decisions count, not malformed requests,
 // faults, or calls that the app itself took back.
-func (r *refusals) note(row *Row, code api.Code) {
+func (r *refusals) note(row *Row, code api.Code, lease string) {
 	switch code {
 	case api.Denied, api.QuotaExceeded, api.Cancelled, api.Expired:
 	default:
@@ -52,7 +55,7 @@ func (r *refusals) note(row *Row, code api.Code) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	key := refusal{row.Method, code}
+	key := refusal{row.Method, code, lease}
 	if r.counts[key] == 0 && len(r.counts) >= maxRefusalKinds {
 		return
 	}
@@ -101,9 +104,16 @@ func (r *refusals) write(ctx context.Context, most time.Duration) {
 	}
 	for key, n := range counts {
 		// A refusal that cannot be written must not fail anybody's call.
-		_ = v.Ledger.Submit(ctx, ledger.Op{Reserved: true, Entry: audit.Entry{
-			Method: key.method, Origin: r.enclave.cfg.Origin, Outcome: string(key.code),
+		op := ledger.Op{Reserved: true, Entry: audit.Entry{
+			Method: key.method, Lease: key.lease, Origin: r.enclave.cfg.Origin, Outcome: string(key.code),
 			Details: map[string]string{"count": strconv.Itoa(n)},
-		}})
+		}}
+		if key.lease != "" {
+			op.Apply = vault.ChangeLeases(func(b *lease.Book, _ int64) error {
+				b.Refuse(key.lease, n)
+				return nil
+			})
+		}
+		_ = v.Ledger.Submit(ctx, op)
 	}
 }

@@ -1,6 +1,7 @@
 package enclave
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json/jsontext"
 	"encoding/json/v2"
@@ -8,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 
 	"github.com/kms-enclave/kms-enclave/api"
@@ -88,7 +88,14 @@ type tokenClaims struct {
 	Audience, Subject string
 	TTL               int64 // seconds; within policy
 	Extra             map[string]jsontext.Value
+	Type              string // "typ" of the header; typJWT if empty
 }
+
+// Types of tokens (RFC 7515 section 4.1.9, RFC 8725 section 3.11).
+const (
+	typJWT   = "JWT"
+	typRelay = "kms-relay+jwt"
+)
 
 // token is a JWS (RFC 7515) in compact serialisation before its signature.
 type token struct {
@@ -99,18 +106,18 @@ type token struct {
 
 // newToken builds a JWT (RFC 7519). alg and kid come from the key; exp, iat
 // and jti are set here. Extra must hold no registered claim.
-func newToken(random io.Reader, now time.Time, s *vault.Signer, c tokenClaims) (token, error) {
+func newToken(random io.Reader, now int64, s *vault.Signer, c tokenClaims) (token, error) {
 	nonce := make([]byte, 16)
 	if _, err := io.ReadFull(random, nonce); err != nil {
 		return token{}, err
 	}
-	t := token{jti: base64.RawURLEncoding.EncodeToString(nonce), exp: now.Unix() + c.TTL}
-	payload, err := c.payload(now.Unix(), t)
+	t := token{jti: base64.RawURLEncoding.EncodeToString(nonce), exp: now + c.TTL}
+	payload, err := c.payload(now, t)
 	if err != nil {
 		return token{}, err
 	}
-	// alg and kid are our own words and base64url: nothing to escape.
-	header := `{"alg":"` + string(s.Alg) + `","kid":"` + s.KID + `","typ":"JWT"}`
+	// alg, kid and typ are our own words and base64url: nothing to escape.
+	header := `{"alg":"` + string(s.Alg) + `","kid":"` + s.KID + `","typ":"` + cmp.Or(c.Type, typJWT) + `"}`
 	t.input = base64.RawURLEncoding.AppendEncode(nil, []byte(header))
 	t.input = base64.RawURLEncoding.AppendEncode(append(t.input, '.'), payload)
 	return t, nil
@@ -163,6 +170,31 @@ func authority(member, text string) (host, port string, failure *api.Error) {
 	return strings.ToLower(host), port, nil
 }
 
+// relayOrigin takes the origin of a relay, in its one form: https, or http for one on this
+// device.
+func relayOrigin(relay string) (string, *api.Error) {
+	const member = "/params/relay"
+	if rest, ok := strings.CutPrefix(relay, "http://"); ok {
+		host, port, failure := authority(member, "https://"+rest)
+		if failure != nil || (host != "localhost" && host != "127.0.0.1") || relay != "http://"+joinPort(host, port, "80") {
+			return "", invalid(member, "an https origin wanted, or http on localhost")
+		}
+		return relay, nil
+	}
+	host, port, failure := authority(member, relay)
+	if failure == nil && relay != "https://"+joinPort(host, port, "443") {
+		failure = invalid(member, "an origin wanted: scheme, host and port in lower case, and nothing else")
+	}
+	return relay, failure
+}
+
+func joinPort(host, port, common string) string {
+	if port == "" || port == common {
+		return host
+	}
+	return host + ":" + port
+}
+
 // endpointOrigin returns the origin of a push endpoint: the audience of a VAPID
 // token (RFC 8292 section 2).
 func endpointOrigin(endpoint string) (string, *api.Error) {
@@ -170,10 +202,7 @@ func endpointOrigin(endpoint string) (string, *api.Error) {
 	if failure != nil {
 		return "", failure
 	}
-	if port != "" && port != "443" {
-		host += ":" + port
-	}
-	return "https://" + host, nil
+	return "https://" + joinPort(host, port, "443"), nil
 }
 
 // checkContact accepts what the strictest push service accepts as "sub": a

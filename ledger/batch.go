@@ -101,7 +101,7 @@ func (l *Ledger) commitBatch(ctx context.Context, batch []*Submission) {
 		}
 		tx.renew = renewalOf(batch, outcome)
 		tx.urgent = len(waiting(batch, outcome, false)) == 0
-		switch err := tx.commit(ctx, nil, func() error { return l.mayWrite(ctx, batch, outcome) }); {
+		switch err := tx.commit(ctx, func() error { return l.mayWrite(ctx, batch, outcome) }); {
 		case errors.Is(err, errNotReady):
 		case errors.Is(err, store.ErrConflict):
 			if err := l.reload(ctx); err != nil {

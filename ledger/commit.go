@@ -26,7 +26,7 @@ const (
 // commit seals what the ops changed and writes it, with the leaves and the new
 // root, in one batch. Without changes there is nothing to do. wait is called
 // between sealing and writing: nothing is written if it fails.
-func (tx *Tx) commit(ctx context.Context, handles []store.Handle, wait func() error) error {
+func (tx *Tx) commit(ctx context.Context, wait func() error) error {
 	if len(tx.writes) == 0 && len(tx.leaves) == 0 {
 		return nil
 	}
@@ -48,7 +48,7 @@ func (tx *Tx) commit(ctx context.Context, handles []store.Handle, wait func() er
 		Vault:   l.cfg.Vault,
 		Expect:  store.Record{Name: commitName, Value: l.state.commit},
 		Put:     append(p.place(sealed), store.Record{Name: commitName, Value: number}),
-		Handles: handles,
+		Handles: tx.kept(),
 		Delete:  p.deleted,
 		Urgent:  tx.urgent,
 	}
@@ -67,6 +67,14 @@ func (tx *Tx) commit(ctx context.Context, handles []store.Handle, wait func() er
 	l.state.root, l.state.index = tx.root, p.index
 	l.remember(tx.writes, p.fingerprints)
 	return nil
+}
+
+// kept returns the handles whose record no later op has deleted.
+func (tx *Tx) kept() []store.Handle {
+	return slices.DeleteFunc(slices.Clone(tx.handles), func(h store.Handle) bool {
+		value, changed := tx.writes[h.Name]
+		return changed && value == nil
+	})
 }
 
 // plan is a commit before it is sealed.

@@ -179,10 +179,13 @@ func Create(ctx context.Context, cfg Config, records []store.Record, handles []s
 		for _, r := range records {
 			tx.Put(r.Name, r.Value)
 		}
+		for _, h := range handles {
+			tx.PutHandle(h)
+		}
 		return nil
 	}})
 	if err == nil {
-		err = tx.commit(ctx, handles, func() error { return nil })
+		err = tx.commit(ctx, func() error { return nil })
 	}
 	if err != nil {
 		l.stop(ErrClosed)

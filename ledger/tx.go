@@ -22,7 +22,10 @@ type Tx struct {
 	renew  *Renewal     // what the vault becomes with this commit, if not nil
 	urgent bool         // all that is in it is (see Op)
 
-	op map[store.Name][]byte // of the op that runs now
+	handles []store.Handle // that the ops before stored
+
+	op        map[store.Name][]byte // of the op that runs now
+	opHandles []store.Handle
 }
 
 func newTx(ctx context.Context, l *Ledger) *Tx {
@@ -69,7 +72,10 @@ func (tx *Tx) Get(name store.Name) ([]byte, error) {
 // Put stores a record when the batch commits.
 func (tx *Tx) Put(name store.Name, plaintext []byte) { tx.op[name] = plaintext }
 
-// Delete removes a record when the batch commits.
+// PutHandle stores a handle when the batch commits, beside the record of its name.
+func (tx *Tx) PutHandle(h store.Handle) { tx.opHandles = append(tx.opHandles, h) }
+
+// Delete removes a record when the batch commits, and the handle of its name.
 func (tx *Tx) Delete(name store.Name) { tx.op[name] = nil }
 
 // Names returns the ids of all records of one of the vault's own kinds that is not
@@ -187,8 +193,8 @@ func (tx *Tx) Log(from uint64, limit int) ([][]byte, error) {
 
 // run applies one op; if it fails, nothing of it remains.
 func (tx *Tx) run(op *Op) error {
-	tx.op = map[store.Name][]byte{}
-	defer func() { tx.op = nil }()
+	tx.op, tx.opHandles = map[store.Name][]byte{}, nil
+	defer func() { tx.op, tx.opHandles = nil, nil }()
 	if op.Apply != nil {
 		if err := op.Apply(tx); err != nil {
 			return err
@@ -200,6 +206,7 @@ func (tx *Tx) run(op *Op) error {
 		}
 	}
 	maps.Copy(tx.writes, tx.op)
+	tx.handles = append(tx.handles, tx.opHandles...)
 	return nil
 }
 

@@ -128,6 +128,7 @@ type Confirm struct {
 	Key     *KeyFact   `json:"key,omitzero"`    // of keys.rotate and keys.revoke
 	Slot    *SlotFact  `json:"slot,omitzero"`   // of slots.*
 	Vault   *VaultFact `json:"vault,omitzero"`  // of vault.destroy
+	Lease   *LeaseFact `json:"lease,omitzero"`  // of lease.*
 	Reason  string     `json:"reason,omitzero"` // of keys.revoke, in the app's words
 	Enabled bool       `json:"enabled"`         // of recovery.enable: there is a phrase already, which this one replaces
 	Word    string     `json:"word,omitzero"`   // to type
@@ -153,6 +154,19 @@ type SlotFact struct {
 	Label     string `json:"label"`
 	CreatedAt int64  `json:"createdAt,omitzero"` // seconds
 	Last      bool   `json:"last,omitzero"`      // the only one, which stays
+}
+
+// LeaseFact is what a dialog says of a lease: as it is, or as it would be with the user's yes.
+type LeaseFact struct {
+	Relay        string `json:"relay"`        // origin
+	Service      string `json:"service"`      // origin of the push service
+	GrantedAt    int64  `json:"grantedAt"`    // seconds
+	ExpiresAt    int64  `json:"expiresAt"`    // seconds
+	TokenSeconds int64  `json:"tokenSeconds"` // longest life of a token
+	PerHour      int    `json:"perHour"`      // tokens, of all leases together
+	PerDay       int    `json:"perDay"`
+	Tokens       uint64 `json:"tokens"`     // given so far
+	LastUsedAt   int64  `json:"lastUsedAt"` // seconds; 0 if never used
 }
 
 // VaultFact is what a dialog says of a vault.

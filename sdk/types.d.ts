@@ -345,7 +345,7 @@ export interface SignJWTParams {
   claims?: Record<string, unknown>;
 }
 
-/** Token is the result of jwt.sign and token.vapid. */
+/** Token is the result of jwt.sign and token.relay. */
 export interface Token {
   /** JWS compact serialisation */
   token: string;
@@ -405,16 +405,116 @@ export interface Agreed {
   secret: Bytes;
 }
 
-/** VAPIDParams are the parameters of token.vapid (RFC 8292). */
+/** VAPIDParams are the parameters of token.vapid (RFC 8292): of a key, while the vault is unlocked, or of a lease, also while it is locked. */
 export interface VAPIDParams {
-  /** (kid) */
-  kid: string;
+  /** without a lease; with one it follows from that (kid) */
+  kid?: string;
+  /** (max=22) */
+  lease?: string;
   /** of the push subscription; the token's aud is its origin (max=2048) */
   endpoint: string;
   /** mailto: or https: URI that the push service can reach (max=256) */
   subject: string;
-  /** (min=1, max=900) */
+  /** without a lease at most 900; with one what it allows, and not beyond its end (min=1, max=86400) */
   ttlSeconds: number;
+  /** how many, with a lease; default 1 (min=1, max=16) */
+  count?: number;
+}
+
+/** PushTokens is the result of token.vapid: a token, and the others if more were asked for. */
+export interface PushTokens {
+  /** JWS compact serialisation */
+  token: string;
+  /** seconds */
+  exp: number;
+  /** 128 random bits, base64url */
+  jti: string;
+  more?: Token[];
+}
+
+/** RelayTokenParams are the parameters of token.relay: a token for the relay of a lease, which the relay checks by the lease's public key. */
+export interface RelayTokenParams {
+  /** (max=22) */
+  lease: string;
+  /** register: all that its user may do; send: give it messages */
+  scope: "register" | "send";
+  /** for this one only; without it for all of the user's (max=64) */
+  subscription?: string;
+  /** (min=1, max=86400) */
+  ttlSeconds: number;
+}
+
+/** GrantLeaseParams are the parameters of lease.grant: what a relay is to be allowed. The user sees all of it. */
+export interface GrantLeaseParams {
+  /** a key for vapid, which serves this relay only (kid) */
+  kid: string;
+  /** origin: https, or http on this device (max=512) */
+  relay: string;
+  /** of the push subscription; the lease holds for its push service (max=2048) */
+  endpoint: string;
+  /** default 43200: twelve hours (min=300, max=2592000) */
+  lifeSeconds?: number;
+  /** longest life of a push token, default 900 (min=60, max=86400) */
+  tokenSeconds?: number;
+  /** default 60; how many tokens all leases of the vault may have given within an hour for this one to give more (min=1, max=240) */
+  perHour?: number;
+  /** default 500 (min=1, max=2000) */
+  perDay?: number;
+}
+
+/** Lease is what a relay is allowed, and what it was given. Times are seconds. */
+export interface Lease {
+  id: string;
+  kid: string;
+  /** origin */
+  relay: string;
+  /** origin of the push service */
+  service: string;
+  state: "running" | "expired" | "ended";
+  grantedAt: number;
+  expiresAt: number;
+  /** it cannot be renewed beyond this */
+  until: number;
+  /** if it was ended before it expired */
+  endedAt?: number;
+  reason?: "revoked" | "key-retired" | "key-revoked" | "moved";
+  tokenSeconds: number;
+  perHour: number;
+  perDay: number;
+  /** given so far */
+  pushTokens: number;
+  /** given so far */
+  relayTokens: number;
+  /** calls that were refused; counted within a minute */
+  refused: number;
+  lastUsedAt?: number;
+}
+
+/** LeaseResult is the result of lease.grant, lease.renew and lease.revoke. */
+export interface LeaseResult {
+  lease: Lease;
+}
+
+/** LeaseList is the result of lease.list, in the order in which they were granted. */
+export interface LeaseList {
+  leases: Lease[];
+  /** tokens that all of them gave within the last hour, at most five minutes more */
+  lastHour: number;
+  lastDay: number;
+}
+
+/** RenewLeaseParams are the parameters of lease.renew. */
+export interface RenewLeaseParams {
+  /** (max=22) */
+  lease: string;
+  /** from now, default 43200; not beyond the lease's until (min=300, max=2592000) */
+  lifeSeconds?: number;
+}
+
+/** LeaseParams name one lease. */
+export interface LeaseParams {
+  /** (max=22) */
+  lease: string;
 }
 
 /** Head is the result of audit.head. */
@@ -531,7 +631,12 @@ export interface Methods {
   "challenge.sign": { params: SignChallengeParams; result: Signature };
   "challenge.verify": { params: VerifyChallengeParams; result: Verdict };
   "key.agree": { params: AgreeParams; result: Agreed };
-  "token.vapid": { params: VAPIDParams; result: Token };
+  "token.vapid": { params: VAPIDParams; result: PushTokens };
+  "token.relay": { params: RelayTokenParams; result: Token };
+  "lease.grant": { params: GrantLeaseParams; result: LeaseResult };
+  "lease.list": { params: None; result: LeaseList };
+  "lease.renew": { params: RenewLeaseParams; result: LeaseResult };
+  "lease.revoke": { params: LeaseParams; result: LeaseResult };
   "audit.head": { params: None; result: Head };
   "audit.consistent": { params: ConsistentParams; result: Consistency };
   "audit.entries": { params: EntriesParams; result: Entries };

@@ -21,7 +21,7 @@ import (
 
 // SchemaVersion is the version of the storage schema (the IndexedDB version).
 // Each security release that must lock out older code raises it.
-const SchemaVersion = 2
+const SchemaVersion = 3
 
 // Errors that callers branch on. Implementations wrap them with the platform's
 // own words.

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/kms-enclave/kms-enclave/keyengine"
+	"github.com/kms-enclave/kms-enclave/lease"
 	"github.com/kms-enclave/kms-enclave/ledger"
 	"github.com/kms-enclave/kms-enclave/store"
 )
@@ -214,7 +215,7 @@ func (v *Vault) Rotate(ctx context.Context, kid string, maxKeys int) (key, retir
 			return ErrInactive
 		}
 		now.State, now.Successor = Retired, key.KID
-		if err := end(tx, now); err != nil {
+		if err := end(tx, now, lease.KeyRetired); err != nil {
 			return err
 		}
 		*old = *now
@@ -234,7 +235,7 @@ func Revoke(kid, reason string, tombstone *Key) func(*ledger.Tx) error {
 			return ErrRevoked
 		}
 		key.State, key.Reason = Revoked, reason
-		if err := end(tx, key); err != nil {
+		if err := end(tx, key, lease.KeyRevoked); err != nil {
 			return err
 		}
 		*tombstone = *key
@@ -242,8 +243,11 @@ func Revoke(kid, reason string, tombstone *Key) func(*ledger.Tx) error {
 	}
 }
 
-// end deletes a key's private half, for good, and stores what it has become.
-func end(tx *ledger.Tx, key *Key) error {
+// end deletes a key's private half, for good, and the copies that its leases have, and stores what it has become.
+func end(tx *ledger.Tx, key *Key, why lease.Why) error {
+	if err := endLeases(tx, key.KID, why); err != nil {
+		return err
+	}
 	key.Wrapped, key.EndedAt = nil, tx.Now()
 	n, err := readCounts(tx)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 //
 //	device handle (AES, in the store) ─unwraps─> device secret
 //	device secret + share ─HKDF─> ledger KEK ─unwraps─> ledger key
-//	ledger key ─HKDF─> the keys of root, log and uses, and the key that wraps the audit key
+//	ledger key ─HKDF─> the keys of root, log, uses and leases, and the key that wraps the audit key
 //
 //	a way in (see seal.go), or device secret + share ─HKDF─> device KEK ─unwraps─> vault key
 //	vault key  ─HKDF─> one key per kind of record, the key that wraps application keys, the
@@ -39,17 +39,19 @@ const (
 
 // Kinds of sealed records.
 const (
-	kindKey      = "key"      // immutable: the wrapped application key and what it is
-	kindMeta     = "meta"     // mutable: label, state
-	kindUse      = "use"      // mutable: how often and when last
-	kindCounts   = "counts"   // how many keys there are, and the epoch
-	kindRecovery = "recovery" // what authenticates backups
+	kindKey      = "key"       // immutable: the wrapped application key and what it is
+	kindMeta     = "meta"      // mutable: label, state
+	kindUse      = "use"       // mutable: how often and when last
+	kindCounts   = "counts"    // how many keys there are, and the epoch
+	kindRecovery = "recovery"  // what authenticates backups
+	kindLeases   = "leases"    // mutable: what relays are allowed (see lease.go)
+	kindLeaseKey = "lease-key" // one lease's copy of its key; the AES handle has the same name
 )
 
 var (
 	vaultKinds = []string{kindKey, kindMeta, kindCounts, kindRecovery}
-	// Counting a use must work with the ledger key alone, as the log does.
-	ledgerKinds = []string{ledger.KindRoot, ledger.KindLog, kindUse}
+	// Counting a use, and leases, must work with the ledger key alone, as the log does.
+	ledgerKinds = []string{ledger.KindRoot, ledger.KindLog, kindUse, kindLeases, kindLeaseKey}
 )
 
 // ErrLocked: it takes a way in first.

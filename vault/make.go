@@ -232,7 +232,7 @@ func (o opening) open(ctx context.Context, h *header, encoded []byte) (*Vault, e
 	if err != nil {
 		return nil, &ledger.IntegrityError{What: "device handle (" + err.Error() + ")"}
 	}
-	v := &Vault{opening: o, header: h, encoded: encoded, signers: map[string]*Signer{}}
+	v := &Vault{opening: o, header: h, encoded: encoded, signers: map[string]*Signer{}, leased: map[string]*Signer{}}
 	err = v.openDevice(ctx, device)
 	if errors.Is(err, keyengine.ErrOpen) {
 		return nil, &ledger.IntegrityError{What: "device slot"}
@@ -318,6 +318,6 @@ func startRecords() ([]store.Record, error) {
 
 // as returns the same vault with another keyring and header, opened anew.
 func (v *Vault) as(ctx context.Context, ring *keyring, h *header, encoded []byte) (*Vault, error) {
-	again := &Vault{opening: v.opening, keks: v.keks, header: h, encoded: encoded, ring: ring, signers: map[string]*Signer{}}
+	again := &Vault{opening: v.opening, keks: v.keks, header: h, encoded: encoded, ring: ring, signers: map[string]*Signer{}, leased: map[string]*Signer{}}
 	return again, again.openLedger(ctx)
 }

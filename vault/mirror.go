@@ -206,7 +206,7 @@ func (h *header) returns() bool {
 
 // mirrorKinds are the kinds of records that a mirror holds, in order: all of a vault's.
 var mirrorKinds = slices.Sorted(slices.Values(append([]string{
-	headerName.Kind, ledger.KindCommit, ledger.KindIndex, ledger.KindRoot, ledger.KindLog, kindUse,
+	headerName.Kind, ledger.KindCommit, ledger.KindIndex, ledger.KindRoot, ledger.KindLog, kindUse, kindLeases, kindLeaseKey,
 }, vaultKinds...)))
 
 // scanAtOnce is how many records one look at the store brings.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kms-enclave/kms-enclave/audit"
 	"github.com/kms-enclave/kms-enclave/keyengine"
+	"github.com/kms-enclave/kms-enclave/lease"
 	"github.com/kms-enclave/kms-enclave/ledger"
 	"github.com/kms-enclave/kms-enclave/store"
 )
@@ -106,7 +107,7 @@ func (m *Manager) OpenReturn(ctx context.Context) (*Return, error) {
 	r := &Return{Vault: &Vault{
 		cfg: m.cfg.Config, store: m.cfg.Session, id: m.scratch(), home: m.cfg.ID, share: m.cfg.Share,
 		ring:    &keyring{engine: m.cfg.Engine, byKind: map[string]keyengine.AEADKey{}},
-		signers: map[string]*Signer{},
+		signers: map[string]*Signer{}, leased: map[string]*Signer{},
 	}}
 	if err := r.readHeader(ctx); err != nil {
 		r.Close(ctx)
@@ -278,7 +279,7 @@ func (r *Return) settle(ctx context.Context, entry audit.Entry) (encoded []byte,
 		Renew: &ledger.Renewal{Sealer: r.ring, Anchor: store.Record{Name: headerName, Value: encoded}},
 		Apply: func(tx *ledger.Tx) error {
 			tx.Put(headerName, encoded)
-			return nil
+			return endSome(tx, func(b *lease.Book, now int64) []string { return b.EndAll(lease.Moved, now) })
 		},
 	})
 	r.Ledger.Close()

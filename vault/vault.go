@@ -18,6 +18,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
+	"maps"
 	"sync"
 	"time"
 
@@ -44,6 +45,7 @@ type Vault struct {
 
 	mu      sync.Mutex
 	signers map[string]*Signer // by kid
+	leased  map[string]*Signer // by lease
 	audit   keyengine.PrivateKey
 }
 
@@ -114,11 +116,12 @@ func (v *Vault) Signer(ctx context.Context, kid string) (*Signer, error) {
 	return s, nil
 }
 
-// Drop forgets a key's handle: it has ended.
+// Drop forgets a key's handles: it has ended.
 func (v *Vault) Drop(kid string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	delete(v.signers, kid)
+	maps.DeleteFunc(v.leased, func(_ string, s *Signer) bool { return s.KID == kid })
 }
 
 func (v *Vault) unwrap(ctx context.Context, record KeyRecord) (*Signer, error) {
@@ -186,6 +189,7 @@ func (v *Vault) close() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	clear(v.signers)
+	clear(v.leased)
 	v.audit = nil
 }
 

@@ -9,6 +9,8 @@ const both = { passphrase: true, passkeys, challenge: bytes(1) };
 const word = "DELETE";
 const slot = { id: "s2", kind: "passkey", label: "Phone", createdAt: 1795500003 };
 
+const lease = { relay: "https://relay.example", service: "https://updates.push.services.mozilla.com", grantedAt: 1795700003, expiresAt: 1795743203, tokenSeconds: 900, perHour: 60, perDay: 500, tokens: 0, lastUsedAt: 0 };
+
 export const WORDS = ["abandon", "ability", "able", "about", "above", "absent", "absorb", "abstract", "absurd", "abuse", "access", "accident"];
 export const SUGGESTION = "correct horse battery staple lamp river";
 
@@ -29,6 +31,9 @@ export const samples = {
   "enable again": confirm("recovery.enable", { enabled: true, proof: { passphrase: false }, word: "CONFIRM" }),
   "check": confirm("recovery.check", { proof: { passphrase: true } }),
   "backup": confirm("backup.save"),
+  "grant": confirm("lease.grant", { lease }),
+  "renew": confirm("lease.renew", { lease: { ...lease, tokenSeconds: 43_200, tokens: 12, lastUsedAt: 1795700003 }, proof: { passphrase: false }, word: "CONFIRM" }),
+  "stop": confirm("lease.revoke", { lease: { ...lease, relay: "https://relay.example.org", tokens: 1, lastUsedAt: 1795700003 } }),
   "destroy": confirm("vault.destroy", { vault: { state: "unlocked", reason: "", keys: 3 }, proof: { passphrase: false }, word, waitMs: 10_000 }),
   "destroy locked": confirm("vault.destroy", { vault: { state: "locked", reason: "", keys: 12 }, proof: { passphrase: false }, word, waitMs: 10_000 }),
   "destroy lost": confirm("vault.destroy", { vault: { state: "lost", reason: "share-missing", keys: -1 }, proof: { passphrase: false }, word, waitMs: 10_000 }),
@@ -72,6 +77,8 @@ export const samples = {
       event(10, "vault.unlock", { outcome: "denied", details: { tries: "5" } }),
       event(11, "keys.revoke", { outcome: "denied", kid: key.kid, label: key.label, details: { tries: "1" } }),
       event(12, "slots.raise", {}),
+      event(13, "lease.grant", { kid: key.kid, lease: "l1", details: { relay: "https://relay.example", service: "https://push.example", seconds: "43200" } }),
+      event(14, "token.relay", { lease: "l1", outcome: "denied", details: { count: "2" } }),
     ],
   },
   "activity empty": { kind: "activity", app, older: false, newest: true, total: 0, entries: [] },

@@ -11,7 +11,10 @@ import (
 	"github.com/kms-enclave/kms-enclave/enclave"
 )
 
-const someKID = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+const (
+	someKID   = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+	someLease = "AAAAAAAAAAAAAAAAAAAAAA"
+)
 
 func b64(n int) string { return api.Bytes(make([]byte, n)).String() }
 
@@ -48,6 +51,11 @@ func goodParams() map[string]any {
 		"challenge.verify": map[string]any{"alg": "EdDSA", "publicKey": b64(32), "context": "login", "data": "", "signature": b64(64)},
 		"key.agree":        map[string]any{"kid": someKID, "publicKey": b64(32), "context": "chat"},
 		"token.vapid":      map[string]any{"kid": someKID, "endpoint": "https://push.example.net/x", "subject": "mailto:ops@example.net", "ttlSeconds": 60},
+		"token.relay":      map[string]any{"lease": someLease, "scope": "send", "ttlSeconds": 60},
+		"lease.grant":      map[string]any{"kid": someKID, "relay": "https://relay.example", "endpoint": "https://push.example.net/x"},
+		"lease.list":       nil,
+		"lease.renew":      map[string]any{"lease": someLease},
+		"lease.revoke":     map[string]any{"lease": someLease},
 		"audit.head":       nil,
 		"audit.consistent": nil,
 		"audit.entries":    nil,
@@ -90,6 +98,16 @@ func testEveryRow(t *testing.T, p Platform) {
 			switch row.Auth {
 			case enclave.Session, enclave.AnyVault:
 				c.Refused(api.NotFound, row.Method, good)
+			case enclave.Leased:
+				c.Refused(api.NotFound, row.Method, good)
+				c.Refused(api.NotFound, row.Method, with(good, "lease", someLease))
+				locked.c.Refused(api.NotFound, row.Method, with(good, "lease", someLease)) // of the lease
+				leased := with(good, "lease", locked.lease)
+				delete(leased, "kid")
+				locked.c.Must(row.Method, leased, nil)
+				if row.Method == "token.vapid" {
+					locked.testLocked(t, row.Method)
+				}
 			case enclave.Open:
 				failure := c.Try(row.Method, good, nil)
 				allowed := row.Method == "audit.head" || row.Method == "audit.consistent" || row.Method == "challenge.verify" || strings.HasPrefix(row.Method, "mirror.") || (row.Dialog && failure != nil && failure.Code == api.Cancelled)
@@ -116,6 +134,7 @@ type furnished struct {
 	o      *Origin
 	c      *Client
 	params map[string]any
+	lease  string
 }
 
 func newFurnished(t *testing.T, p Platform, lock string) furnished {
@@ -139,8 +158,14 @@ func newFurnished(t *testing.T, p Platform, lock string) furnished {
 			params["slots.remove"], params["slots.change"] = map[string]any{"id": slot.ID}, map[string]any{"id": slot.ID}
 		}
 	}
+	var granted api.LeaseResult
+	c.Must("lease.grant", with(params["lease.grant"], "kid", c.CreateKey("vapid", "").KID), &granted)
+	params["lease.grant"] = map[string]any{"kid": c.CreateKey("vapid", "").KID, "relay": "https://other.example", "endpoint": "https://push.example.net/x"}
+	for _, method := range []string{"lease.renew", "lease.revoke"} {
+		params[method] = map[string]any{"lease": granted.Lease.ID}
+	}
 	o.User.Willing = false
-	return furnished{o, c, params}
+	return furnished{o, c, params, granted.Lease.ID}
 }
 
 // testAsks makes sure that a row with a dialog does nothing when the user says no.
@@ -171,7 +196,7 @@ func (c *Client) snapshot() string {
 	status.Counts.Entries = 0
 	var keys api.KeyList
 	c.Must("keys.list", nil, &keys)
-	return fmt.Sprintf("%+v %+v", status, keys)
+	return fmt.Sprintf("%+v %+v %+v", status, keys, c.leases())
 }
 
 // with returns a copy of params with one member changed.
@@ -300,6 +325,22 @@ func testBadParams(t *testing.T, p Platform) {
 		{"challenge.verify", "signature", b64(129)},
 		{"key.agree", "publicKey", b64(33)},
 		{"token.vapid", "ttlSeconds", api.MaxVAPIDTTL + 1},
+		{"token.vapid", "ttlSeconds", api.MaxLeaseTTL + 1},
+		{"token.vapid", "count", 2},
+		{"token.vapid", "count", api.MaxTokens + 1},
+		{"token.vapid", "lease", strings.Repeat("x", 23)},
+		{"token.relay", "scope", "everything"},
+		{"token.relay", "subscription", "a b"},
+		{"token.relay", "ttlSeconds", api.MaxLeaseTTL + 1},
+		{"lease.grant", "relay", "https://relay.example/"},
+		{"lease.grant", "endpoint", "http://push.example.net/"},
+		{"lease.grant", "lifeSeconds", 299},
+		{"lease.grant", "lifeSeconds", 30*24*3600 + 1},
+		{"lease.grant", "tokenSeconds", 86401},
+		{"lease.grant", "perHour", 241},
+		{"lease.grant", "perDay", 2001},
+		{"lease.renew", "lifeSeconds", 1},
+		{"lease.revoke", "lease", ""},
 		{"audit.entries", "from", -1},
 		{"audit.entries", "limit", 501},
 		{"audit.export", "cursor", "5"},

@@ -88,6 +88,7 @@ func migrate(request js.Value, from int) error {
 var migrations = [store.SchemaVersion][]js.Value{
 	0: {recordStore, handleStore},
 	1: nil, // headers of format 2, which older releases must not touch
+	2: nil, // leases, which older releases would leave alive when they revoke a key
 }
 
 // abandon closes the connection if it is opened after all: a connection that

@@ -46,7 +46,7 @@ function valuesOf({ purpose, details = {} }) {
   const of = (name) => theirs(details[name] || say("log.unknown"));
   const use = purpose || details.purpose;
   return {
-    aud: of("aud"), context: of("context"),
+    aud: of("aud"), context: of("context"), relay: of("relay"),
     purpose: speakable("fact.purpose." + use) ? say("fact.purpose." + use) : say("log.unknown"),
     kind: speakable("ways.kind." + details.kind) ? say("ways.kind." + details.kind) : say("log.way"),
   };

@@ -83,7 +83,7 @@ class Confirmation {
 }
 
 // Actions that take something away, or all protection.
-const DANGEROUS = ["keys.revoke", "slots.remove", "slots.add.device", "vault.destroy"];
+const DANGEROUS = ["keys.revoke", "lease.revoke", "slots.remove", "slots.add.device", "vault.destroy"];
 
 // The action as the words have it: a way in that does not ask is an action of its own.
 const deedIn = ({ action, slot }) => (action === "slots.add" && slot?.kind === "device" ? "slots.add.device" : action);
@@ -132,7 +132,8 @@ function proofOf(stage, { proof }, confirmation, action) {
   return { nodes, buttons: made, input };
 }
 
-function subjectFacts({ key, slot }) {
+function subjectFacts({ key, slot, lease }) {
+  if (lease) return leaseFacts(lease);
   if (key) {
     return [
       ["fact.key", key.label || say("fact.nameless")],
@@ -146,6 +147,23 @@ function subjectFacts({ key, slot }) {
     return [["fact.way", slotName(slot)], ["fact.added", slot.createdAt ? moment(slot.createdAt) : undefined]];
   }
   return [];
+}
+
+function leaseFacts({ relay, service, expiresAt, tokenSeconds, perHour, perDay, tokens, lastUsedAt }) {
+  return [
+    ["fact.relay", relay],
+    ["fact.service", service],
+    ["fact.until", moment(expiresAt)],
+    ["fact.token", span(tokenSeconds)],
+    ["fact.limit", say("fact.limits", { hour: perHour, day: perDay })],
+    ["fact.given", tokens > 0 ? say("fact.uses", { n: tokens, when: moment(lastUsedAt) }) : undefined],
+  ];
+}
+
+// A duration, to the minute.
+function span(seconds) {
+  const n = Math.ceil(seconds / 60);
+  return n % 60 === 0 ? say("fact.hours", { n: n / 60 }) : say("fact.minutes", { n });
 }
 
 function slotName(slot) {
