@@ -32,6 +32,10 @@ const machineTime = 30 * time.Second
 // whole vault may be wrapped anew while the user sees that something is being done.
 const dialogTime = 3 * time.Minute
 
+// logTime is the same for reading the whole log, which may have a million entries. An app waits so long
+// only if it says so (timeoutMs), and can call it off.
+const logTime = 10 * time.Minute
+
 // Causes of an ended call.
 var (
 	errCancelled = errors.New("enclave: called off")

@@ -87,6 +87,13 @@ func TestLongLog(t *testing.T) {
 	}
 	tell("jwt.sign", short.signed, long.signed)
 	tell("a new worker's vault, to its first signature", short.opened, long.opened)
+	began = time.Now()
+	var verdict api.AuditVerdict
+	long.c.Must("audit.verify", nil, &verdict)
+	t.Logf("audit.verify of %d entries in %v", verdict.Size, time.Since(began).Round(time.Millisecond))
+	if !verdict.Valid || verdict.Size < *entries {
+		t.Errorf("%+v", verdict)
+	}
 	var page api.Entries
 	long.c.Must("audit.entries", map[string]any{"from": *entries - 100, "limit": 50}, &page)
 	if status := long.c.Status(); status.Counts.Entries < *entries || len(page.Entries) != 50 {

@@ -123,6 +123,8 @@ func auditEntries(c *call, p *api.EntriesParams) (outcome, error) {
 // and checks every leaf, every sequence number and the head that was current
 // when it began.
 func auditVerify(c *call, _ *api.None) (outcome, error) {
+	c.bounds()
+	c.bound(logTime)
 	size, root, err := c.head()
 	if err != nil {
 		return outcome{}, err

@@ -2,7 +2,13 @@
 // long load bring to light. The long tests must notice every one of them: a test that notices nothing
 // proves nothing. Each is a change of the checkout's text; see tree.mjs.
 
-const swap = (old, now) => (text) => text.replace(old, () => now);
+// A change that finds nothing to change would make an enclave without a fault.
+const swap = (old, now) => (text) => {
+  if (text.split(old).length !== 2) throw new Error(`a fault that is no longer in the source once: ${old}`);
+  return text.replace(old, () => now);
+};
+const both = (first, second) => (text) => second(first(text));
+const append = (more) => (text) => text + more;
 
 /** Faults that kills must bring to light. */
 export const FAULTS = [
@@ -32,22 +38,19 @@ func (s *Submission) ask`),
   {
     name: "commits in two transactions",
     changes: {
-      "store/indexeddb/commit.go": (text) => text
-        .replace("\tw, err := db.prepare(&b)\n", `	if n := len(b.Put); n > 2 && len(b.Handles) == 0 {
-		half := b
+      "store/indexeddb/commit.go": both(
+        swap("\treturn db.anew(func() error { return db.commitOnce(ctx, b) })\n", `\tif n := len(b.Put); n > 2 && len(b.Handles) == 0 {
+		half := *b
 		half.Put, half.Delete = b.Put[:n-2], nil
-		if err := db.commitOnce(ctx, half); err != nil {
+		if err := db.commitOnce(ctx, &half); err != nil {
 			return err
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	return db.commitOnce(ctx, b)
-}
-
-func (db *DB) commitOnce(ctx context.Context, b store.Batch) error {
-	w, err := db.prepare(&b)
-`)
-        .replace('\t"syscall/js"\n', '\t"syscall/js"\n\t"time"\n'),
+	return db.anew(func() error { return db.commitOnce(ctx, b) })
+`),
+        swap('\t"syscall/js"\n', '\t"syscall/js"\n\t"time"\n'),
+      ),
     },
   },
 ];
@@ -66,12 +69,12 @@ export const LEAKS = [
   },
   {
     name: "keeps every leaf in memory",
-    changes: { "ledger/tx.go": (text) => text.replace("\ttx.leaves = append(tx.leaves, leaf)\n", "\ttx.leaves = append(tx.leaves, leaf)\n\tkept = append(kept, append(make([]byte, 0, 16<<10), leaf...))\n") + "\nvar kept [][]byte\n" },
+    changes: { "ledger/tx.go": both(swap("\ttx.leaves = append(tx.leaves, leaf)\n", "\ttx.leaves = append(tx.leaves, leaf)\n\tkept = append(kept, append(make([]byte, 0, 16<<10), leaf...))\n"), append("\nvar kept [][]byte\n")) },
     wanted: /^Go heap/,
   },
   {
     name: "slows down with its log",
-    changes: { "ledger/tx.go": (text) => text.replace("\ttx.leaves = append(tx.leaves, leaf)\n", "\ttx.leaves = append(tx.leaves, leaf)\n\tentries++\n\tfor i := range max(0, entries-300) * 1_000_000 {\n\t\twork += i\n\t}\n") + "\nvar entries, work int\n" },
+    changes: { "ledger/tx.go": both(swap("\ttx.leaves = append(tx.leaves, leaf)\n", "\ttx.leaves = append(tx.leaves, leaf)\n\tentries++\n\tfor i := range max(0, entries-300) * 1_000_000 {\n\t\twork += i\n\t}\n"), append("\nvar entries, work int\n")) },
     wanted: /^at rest the median/,
   },
 ];

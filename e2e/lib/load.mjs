@@ -112,7 +112,7 @@ export class Load {
       await this.#stretch(tabs, seconds / stretches);
       await this.#rest(tabs, tell);
     }
-    const verdict = await tabs[0].evaluate(() => kms.audit.verify());
+    const verdict = await tabs[0].evaluate(() => kms.audit.verify({}, { timeoutMs: 600_000 }));
     if (!verdict.valid) this.wrong.push(`the log does not verify: ${verdict.reason}`);
     this.entries = verdict.size;
     this.#judge(verdict.size);

@@ -32,8 +32,8 @@ eachEngine("methods", (bench, engine) => {
     assert.deepEqual(names.sort(), [
       "audit.consistent", "audit.entries", "audit.export", "audit.head", "audit.show", "audit.verify", "backup.restore", "backup.save",
       "challenge.sign", "challenge.verify", "enclave.cancel", "enclave.info", "enclave.selfTest", "jwt.sign", "key.agree",
-      "keys.create", "keys.get", "keys.list", "keys.revoke", "keys.rotate", "mirror.changes", "mirror.offer", "mirror.records", "mirror.restore", "recovery.check", "recovery.enable",
-      "slots.add", "slots.change", "slots.manage", "slots.remove", "token.vapid",
+      "keys.create", "keys.get", "keys.list", "keys.revoke", "keys.rotate", "lease.grant", "lease.list", "lease.renew", "lease.revoke", "mirror.changes", "mirror.offer", "mirror.records", "mirror.restore", "recovery.check", "recovery.enable",
+      "slots.add", "slots.change", "slots.manage", "slots.remove", "token.relay", "token.vapid",
       "vault.create", "vault.destroy", "vault.lock", "vault.status", "vault.unlock",
     ]);
   });
