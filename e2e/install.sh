@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the tests need: three browser engines, Node.js, the pinned npm packages, and the
-# web servers nginx and Caddy. The servers are unpacked into tools/bin/servers, not installed: no
+# Installs what the tests need: three browser engines, a desktop that nobody sees (Xvfb, dbus and the
+# notification daemon dunst), Node.js, the pinned npm packages, and the web servers nginx and Caddy. The servers are unpacked into tools/bin/servers, not installed: no
 # service starts, and nothing outside this directory changes.
 #
 # As root, or where sudo needs no password, missing Debian packages are installed with
@@ -35,9 +35,14 @@ missing_packages() {
   if wants firefox && [ -z "${KMS_FIREFOX:-}" ] && ! has firefox-esr && ! has firefox; then echo firefox-esr; fi
   if wants webkit; then
     if ! has WebKitWebDriver || ! minibrowser; then echo webkit2gtk-driver; fi
-    has Xvfb || echo xvfb
-    has dbus-run-session || echo dbus
   fi
+  has Xvfb || echo xvfb
+  if ! has dbus-run-session || ! has dbus-daemon || ! has dbus-send; then echo dbus; fi
+  if wants chromium || wants firefox; then
+    has dunst || echo dunst # starts where a session asks for it, and nowhere else; brings libnotify, which Firefox needs
+    has busctl || echo systemd # only for this program
+  fi
+  has openssl || echo openssl
   has curl || echo curl
   has xxd || echo xxd
   has jq || echo jq
@@ -54,7 +59,7 @@ install_packages() {
   if [ -z "$prefix" ] || ! has apt-get; then
     say "missing: $*"
     say "hint: on Debian or Ubuntu run: sudo apt-get install $*"
-    say "hint: elsewhere install Chromium, Firefox, WebKitGTK's MiniBrowser and WebKitWebDriver, Xvfb, dbus and Node.js $node_wanted or newer"
+    say "hint: elsewhere install Chromium, Firefox, WebKitGTK's MiniBrowser and WebKitWebDriver, Xvfb, dbus, dunst, OpenSSL and Node.js $node_wanted or newer"
     say "hint: to test fewer engines, say so: KMS_ENGINES=chromium,firefox make test"
     exit 1
   fi

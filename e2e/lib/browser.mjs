@@ -1,6 +1,6 @@
 // One small interface over three engines.
 //
-//   browser  engine, version(), newPage(url), putAway(page, blank), close(), kill(), restart({ kill })
+//   browser  engine, version(), newPage(url), putAway(page, blank), close(), kill(), restart({ kill, … })
 //   page     a frame, with goto, reload, screenshot, console, bringToFront, close
 //   frame    evaluate(fn, ...args), frame(prefix), click, type, press, waitFor
 //
@@ -22,14 +22,14 @@ export async function temporaryProfile(engine) {
 
 /**
  * Starts an engine. Without profileDir the profile is temporary, and gone after close().
- * preferences are Firefox's, on top of those that it ships with; args are Chromium's. A restart
- * forgets both.
+ * preferences are Firefox's, on top of those that it ships with; args are Chromium's. With a desktop
+ * (desktop.mjs) these two have a window there, and are headless otherwise. A restart forgets all of it.
  */
-export async function launch(engine, { profileDir, preferences, args } = {}) {
+export async function launch(engine, { profileDir, preferences, args, desktop } = {}) {
   if (!chosenEngines().includes(engine)) throw new Error(`engine: ${engine} is not among the chosen ones`);
   const profile = profileDir ? undefined : await temporaryProfile(engine);
   const path = profileDir ?? profile.path;
-  const browser = await (engine === "webkit" ? webkit.launch(path) : chromiumAndFirefox.launch(engine, path, { preferences, args }));
+  const browser = await (engine === "webkit" ? webkit.launch(path) : chromiumAndFirefox.launch(engine, path, { preferences, args, desktop }));
   if (profile) {
     const close = browser.close.bind(browser);
     browser.close = async () => {

@@ -35,9 +35,9 @@ const firefoxPreferences = {
   "network.connectivity-service.enabled": false,
 };
 
-function options(engine, profileDir, { preferences, args = [] }) {
+function options(engine, profileDir, { preferences, args = [], desktop }) {
   const common = {
-    headless: true,
+    headless: !desktop,
     userDataDir: profileDir,
     timeout: 60_000,
     protocolTimeout: 180_000,
@@ -45,7 +45,7 @@ function options(engine, profileDir, { preferences, args = [] }) {
     defaultViewport: { width: 1000, height: 800 },
   };
   if (engine === "chromium") {
-    return { ...common, browser: "chrome", executablePath: programs(engine).chromium, pipe: true, args: [...chromiumArgs, ...args] };
+    return { ...common, browser: "chrome", executablePath: programs(engine).chromium, pipe: true, args: [...chromiumArgs, ...args], env: { ...process.env, ...desktop?.env } };
   }
   return {
     ...common,
@@ -54,7 +54,7 @@ function options(engine, profileDir, { preferences, args = [] }) {
     executablePath: programs(engine).firefox,
     extraPrefsFirefox: { ...firefoxPreferences, ...preferences },
     // HOME of root is often not writable for Firefox under sudo; the profile is all it needs.
-    env: { ...process.env, MOZ_CRASHREPORTER_DISABLE: "1" },
+    env: { ...process.env, MOZ_CRASHREPORTER_DISABLE: "1", ...desktop?.env },
   };
 }
 
@@ -260,10 +260,14 @@ class Browser {
     this.release();
   }
 
-  /** Ends the browser, with SIGKILL if kill is set, and starts it again on the same profile. */
-  async restart({ kill = false } = {}) {
+  /**
+   * Ends the browser, with SIGKILL if kill is set, and starts it again on the same profile, with these options (see launch)
+   * and none of those that it had. between() runs while it is not there.
+   */
+  async restart({ kill = false, between, ...more } = {}) {
     await (kill ? this.kill() : this.close());
-    return await launch(this.engine, this.profileDir);
+    await between?.();
+    return await launch(this.engine, this.profileDir, more);
   }
 }
 

@@ -8,8 +8,9 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Builder, By, Capabilities, Key } from "selenium-webdriver";
+import { startDisplay } from "./display.mjs";
 import { programs } from "./engines.mjs";
-import { eventually, freePort, start, waitForLine } from "./process.mjs";
+import { eventually, freePort, start } from "./process.mjs";
 import { expression, outcome, within } from "./script.mjs";
 
 const scriptLimit = 60_000; // of one evaluate, in milliseconds
@@ -289,18 +290,6 @@ class Browser {
   }
 }
 
-async function startDisplay({ Xvfb }) {
-  // Xvfb chooses a free display itself and writes its number to descriptor 1: no race between two runs.
-  const display = start(Xvfb, ["-displayfd", "1", "-screen", "0", "1280x1024x24", "-nolisten", "tcp"]);
-  try {
-    const number = await waitForLine(display, (line) => /^\d+$/.test(line.trim()), 20_000);
-    return { display, name: `:${number.trim()}` };
-  } catch (error) {
-    await display.stop();
-    throw error;
-  }
-}
-
 function environment(profileDir, displayName) {
   return {
     ...process.env,
@@ -335,7 +324,7 @@ export async function launch(profileDir) {
   const found = programs("webkit");
   for (const name of ["data", "cache", "config"]) await mkdir(join(profileDir, name), { recursive: true });
   await mkdir(join(profileDir, "run"), { recursive: true, mode: 0o700 });
-  const { display, name } = await startDisplay(found);
+  const { display, name } = await startDisplay(found.Xvfb);
   const port = await freePort();
   const service = start(
     found["dbus-run-session"],
