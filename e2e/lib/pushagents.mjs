@@ -16,7 +16,6 @@ import { WebSocketServer } from "ws";
 import { decode, publicKey } from "./vapid.mjs";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-const HELLO_LIMIT = 10_000; // how long a connection may say nothing, in milliseconds
 
 /** One connection. The service keeps what outlives it. */
 class Agent {
@@ -25,7 +24,7 @@ class Agent {
 
   constructor(service, socket) {
     Object.assign(this, { service, socket });
-    this.#greeting = setTimeout(() => this.#violation("no hello"), HELLO_LIMIT);
+    this.#greeting = setTimeout(() => this.#violation("no hello"), service.helloMs);
     socket.on("message", (data, binary) => this.#take(String(data), binary));
     socket.on("close", () => this.#closed());
     socket.on("error", () => {}); // "close" follows
@@ -83,7 +82,8 @@ class Agent {
   }
 
   // Every subscription is restricted (RFC 8292 section 4): one without a key is not made.
-  #register({ channelID, key }) {
+  #register({ channelID, key: padded }) {
+    const key = String(padded).replace(/=$/, ""); // Firefox pads it, senders may not (RFC 8292 section 3.2)
     const answer = (rest) => this.send({ messageType: "register", channelID, uaid: this.uaid, ...rest });
     if (!UUID.test(channelID)) return this.#violation(`register: channelID ${JSON.stringify(channelID)}`);
     if (!publicKey(decode(key))) return answer({ status: 400 });

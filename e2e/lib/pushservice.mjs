@@ -125,10 +125,10 @@ export class PushService {
   #uaids = new Set(); // all that were given out
   #sockets = new Map(); // TCP connections of senders, by their port and address
 
-  /** now is the clock, in milliseconds as Date.now gives. */
-  static async start({ now = Date.now } = {}) {
+  /** now is the clock, in milliseconds as Date.now gives; helloMs is how long a user agent's connection may say nothing. */
+  static async start({ now = Date.now, helloMs = 10_000 } = {}) {
     const service = new PushService();
-    service.now = now;
+    Object.assign(service, { now, helloMs });
     service.directory = await mkdtemp(join(tmpdir(), "kms-push-"));
     try {
       const { caFile, key, cert } = await issueForLoopback(service.directory);

@@ -5,15 +5,16 @@ import assert from "node:assert/strict";
 import { createPrivateKey, randomUUID, sign } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { connect } from "node:http2";
-import { Agent as HTTPSAgent, request as httpsRequest } from "node:https";
+import { Agent } from "node:https";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import webpush from "web-push";
 import { WebSocket } from "ws";
 import { eventually } from "../lib/process.mjs";
 import { ack, faults, PushService } from "../lib/pushservice.mjs";
+import { post as postTo, Sender } from "../lib/sender.mjs";
 
-const CONTACT = "mailto:push@app.example";
+const CONTACT = Sender.contact;
 const HOUR = 3600;
 const LIMIT = { timeout: 60_000 };
 
@@ -102,18 +103,7 @@ function good(keys, { header, claims, signer = keys, k = keys.publicKey, headers
 const present = (headers) => Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== undefined));
 
 /** Posts over HTTP/1.1; returns { status, headers, text }. */
-function post(endpoint, headers, body = Buffer.alloc(100, 1), method = "POST") {
-  return new Promise((resolve, reject) => {
-    const request = httpsRequest(endpoint, { method, headers: present(headers), ca, agent: false }, async (response) => {
-      let text = "";
-      for await (const chunk of response) text += chunk;
-      resolve({ status: response.statusCode, headers: response.headers, text });
-    });
-    request.on("error", reject);
-    request.setTimeout(3000, () => request.destroy(new Error("timeout")));
-    request.end(body);
-  });
-}
+const post = (endpoint, headers, body = Buffer.alloc(100, 1), method = "POST") => postTo({ endpoint, headers, body, method }, ca);
 
 /** Posts over HTTP/2. */
 function post2(endpoint, headers, body = Buffer.alloc(100, 1)) {
@@ -136,7 +126,7 @@ const AUTH = Buffer.alloc(16, 7).toString("base64url");
 /** Sends with npm's web-push. */
 const send = ({ endpoint, keys }, text = "hello", options = {}) =>
   webpush.sendNotification({ endpoint, keys: { p256dh: P256DH, auth: AUTH } }, text, {
-    agent: new HTTPSAgent({ ca }),
+    agent: new Agent({ ca }),
     vapidDetails: { subject: CONTACT, ...keys },
     TTL: 60,
     ...options,
@@ -165,7 +155,7 @@ describe("push service: delivers", LIMIT, () => {
     assert.equal((await post2(made.endpoint, good(made.keys))).status, 201);
     assert.equal((await post(made.endpoint.replace("localhost", "127.0.0.1"), good(made.keys))).status, 201);
     assert.deepEqual((await service.attempted(made.endpoint, 2)).map(({ httpVersion }) => httpVersion), ["2.0", "1.1"]);
-    await assert.rejects(send(made, "x", { agent: new HTTPSAgent({}) }), { code: "UNABLE_TO_VERIFY_LEAF_SIGNATURE" });
+    await assert.rejects(send(made, "x", { agent: new Agent({}) }), { code: "UNABLE_TO_VERIFY_LEAF_SIGNATURE" });
   });
 
   it("endpoints are https, of its origin, and not to be guessed", async () => {
@@ -198,6 +188,7 @@ describe("push service: refuses", LIMIT, () => {
     "no credentials": [401, /got none/, () => ({ headers: { authorization: undefined } })],
     "a bearer token": [401, /Bearer/, () => ({ headers: { authorization: "Bearer x" } })],
     "no key beside the token": [403, /wanted t and k/, () => ({ headers: { authorization: good(made.keys).authorization.split(",")[0] } })],
+    "another parameter in the token's place": [403, /wanted t and k/, () => ({ headers: { authorization: `vapid x=1, k=${made.keys.publicKey}` } })],
     "a third parameter": [403, /wanted t and k/, () => ({ headers: { authorization: `${good(made.keys).authorization}, x=1` } })],
     "another's key and token": [403, /^k: not the key/, () => ({ signer: other, k: other.publicKey })],
     "the key, and another's token": [403, /signature/, () => ({ signer: other })],
@@ -215,6 +206,7 @@ describe("push service: refuses", LIMIT, () => {
     "a token for more than a day": [403, /^exp: in/, () => ({ claims: { exp: now() + 24 * HOUR + 60 } })],
     "an expiry that is text": [403, /^exp/, () => ({ claims: { exp: String(now() + HOUR) } })],
     "no contact": [403, /^sub/, () => ({ claims: { sub: undefined } })],
+    "a list of contacts": [403, /^sub/, () => ({ claims: { sub: [CONTACT] } })],
     "a contact over http": [403, /^sub/, () => ({ claims: { sub: "http://app.example" } })],
     "a mail address of nobody": [403, /^sub/, () => ({ claims: { sub: "mailto:" } })],
   };
@@ -409,6 +401,7 @@ describe("push service: user agents", LIMIT, () => {
     assert.equal((await made.agent.subscribe(undefined)).status, 400);
     assert.equal((await made.agent.subscribe("AAAA")).status, 400);
     assert.equal((await made.agent.subscribe(made.keys.publicKey, made.channelID)).endpoint, made.endpoint);
+    assert.equal((await made.agent.subscribe(`${made.keys.publicKey}=`, made.channelID)).endpoint, made.endpoint, "padded, as Firefox does");
     assert.equal((await made.agent.subscribe(P256DH, made.channelID)).status, 409);
     const thief = await UserAgent.connect();
     assert.equal((await thief.subscribe(made.keys.publicKey, made.channelID)).status, 409);
@@ -429,9 +422,17 @@ describe("push service: user agents", LIMIT, () => {
       assert.equal((await agent.closed).code, 4400);
       assert.equal(service.violations.at(-1).uaid, agent.uaid);
     }
-    const silent = new WebSocket(service.url, "push-notification");
-    silent.once("open", () => silent.send(JSON.stringify({ messageType: "register" })));
+    const hasty = new WebSocket(service.url, "push-notification");
+    hasty.once("open", () => hasty.send(JSON.stringify({ messageType: "register", channelID: randomUUID(), key: P256DH })));
+    assert.equal(await new Promise((resolve) => hasty.once("close", resolve)), 4400);
+    assert.equal(service.violations.at(-1).what, "got register, wanted hello");
+  });
+
+  it("who says nothing is not waited for for ever", async () => {
+    const impatient = await PushService.start({ helloMs: 50 });
+    const silent = new WebSocket(impatient.url, "push-notification");
     assert.equal(await new Promise((resolve) => silent.once("close", resolve)), 4400);
+    await impatient.stop();
   });
 
   it("waiting for what does not come says what came", async () => {

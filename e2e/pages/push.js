@@ -1,0 +1,34 @@
+// An app that is pushed to, without the SDK: subscribes, and tells what came and what is shown.
+
+const registration = await navigator.serviceWorker.register("/push-worker.js", { scope: "/" });
+await navigator.serviceWorker.ready;
+
+Object.assign(globalThis, {
+  /** Subscribes with a VAPID public key (base64url); what toJSON gives. */
+  async subscribe(key) {
+    const subscription = await registration.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: key });
+    return subscription.toJSON();
+  },
+
+  async subscription() {
+    return (await registration.pushManager.getSubscription())?.toJSON() ?? null;
+  },
+
+  async unsubscribe() {
+    return await (await registration.pushManager.getSubscription()).unsubscribe();
+  },
+
+  /** Bodies of the notifications that are shown. */
+  async shown() {
+    return (await registration.getNotifications()).map(({ body }) => body);
+  },
+
+  /** What push events brought, also while no page was open: { body, pages, error? }. pages is how many of the app's were open. */
+  async arrived() {
+    const cache = await caches.open("arrived");
+    const answers = await Promise.all((await cache.keys()).map((request) => cache.match(request)));
+    return await Promise.all(answers.map((answer) => answer.json()));
+  },
+});
+
+globalThis.ready = true;
