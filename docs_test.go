@@ -57,6 +57,22 @@ func TestFaultsNameTests(t *testing.T) {
 	}
 }
 
+// TestPushNamesTests: so does everything that a browser was seen to do with a push.
+func TestPushNamesTests(t *testing.T) {
+	rows := 0
+	for line := range lines(t, "docs/push.md") {
+		if strings.HasPrefix(line, "| ") && !strings.Contains(line, "---") && !strings.HasSuffix(line, "tests |\n") {
+			if rows++; !reference.MatchString(line) {
+				t.Errorf("names no test: %s", line)
+			}
+		}
+		checkReferences(t, line)
+	}
+	if rows < 10 {
+		t.Errorf("%d rows found; the page is not read as it should be", rows)
+	}
+}
+
 func lines(t *testing.T, file string) iter.Seq[string] {
 	t.Helper()
 	text, err := os.ReadFile(file)

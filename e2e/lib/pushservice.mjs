@@ -331,7 +331,7 @@ export class PushService {
     const version = randomBytes(16).toString("base64url");
     for (const [old, message] of kept) if (topic && message.topic === topic) kept.delete(old);
     const message = { body, topic, encoding, expires: this.now() + ttl * 1000 };
-    if (ttl > 0) kept.set(version, message); // 0: now or never (RFC 8030 section 5.2)
+    kept.set(version, message); // with a TTL of 0 it has expired already: now or never (RFC 8030 section 5.2)
     this.#notify(subscription, version, message);
     return version;
   }

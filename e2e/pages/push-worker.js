@@ -7,7 +7,7 @@ addEventListener("push", (event) => event.waitUntil(show(event.data?.text() ?? "
 
 async function show(body) {
   const pages = (await clients.matchAll({ includeUncontrolled: true })).length;
-  const kept = { body, pages };
+  const kept = { body, scope: new URL(registration.scope).pathname, pages };
   const url = `/arrived/${crypto.randomUUID()}`;
   const keep = async () => (await caches.open("arrived")).put(url, Response.json(kept));
   await keep();

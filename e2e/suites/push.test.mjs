@@ -3,96 +3,16 @@
 // WebKitGTK do where there is no push service of their vendor is asserted, too; docs/push.md has it in words.
 
 import assert from "node:assert/strict";
-import { after, afterEach, before, describe, it } from "node:test";
+import { after, before, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Desktop } from "../lib/desktop.mjs";
 import { chosenEngines } from "../lib/engines.mjs";
-import { App, appPolicy, Bench } from "../lib/harness.mjs";
 import { eventually } from "../lib/process.mjs";
+import { onScreen, PushApp, pushGroup } from "../lib/pushapp.mjs";
 import { ack, faults, PushService } from "../lib/pushservice.mjs";
 import { Sender } from "../lib/sender.mjs";
 
 const HOUR = 3600;
 const now = () => Math.floor(Date.now() / 1000);
-
-/** An app of its own origin, with its service worker. */
-class PushApp {
-  static async open(bench) {
-    const app = new PushApp();
-    Object.assign(app, { bench, server: await App.start() });
-    app.server.policy = appPolicy();
-    bench.apps.push(app);
-    await app.visit();
-    return app;
-  }
-
-  /** Opens its page. */
-  async visit() {
-    this.page = await this.bench.browser.newPage();
-    this.bench.pages.push(this.page);
-    if (this.bench.engine === "chromium") await this.page.handle.browserContext().overridePermissions(this.server.origin, ["notifications"]);
-    await this.page.goto(`${this.server.origin}/push.html`);
-    await eventually("the app", () => this.page.evaluate(() => globalThis.ready === true));
-  }
-
-  /** Closes its page. The browser stays open: it has an empty one. */
-  async leave() {
-    this.bench.pages.splice(this.bench.pages.indexOf(this.page), 1);
-    await this.page.close();
-  }
-
-  async subscribe(publicKey) {
-    return await this.page.evaluate((key) => subscribe(key), publicKey);
-  }
-
-  /** What push events brought, once there are n. */
-  async arrived(n) {
-    const look = async () => {
-      const all = await this.page.evaluate(() => arrived());
-      return all.length >= n && all;
-    };
-    return await eventually(`${n} push events`, look);
-  }
-
-  /** What arrived, in any order. */
-  async bodies(n) {
-    return (await this.arrived(n)).map(({ body }) => body).sort();
-  }
-
-  shown() {
-    return this.page.evaluate(() => shown());
-  }
-}
-
-/** A group of tests with one browser, which is on a desktop if that is asked for. */
-function group(engine, name, { windows = false, preferences = () => undefined }, body) {
-  describe(`${engine}: push${name}`, { timeout: 300_000 }, () => {
-    const bench = new Bench(engine);
-    before(async () => {
-      bench.apps = [];
-      bench.desktop = windows ? await Desktop.start() : undefined;
-      bench.options = { desktop: bench.desktop, preferences: preferences() };
-      await bench.start(bench.options);
-    });
-    after(async () => {
-      await bench.stop();
-      await bench.desktop?.stop();
-    });
-    afterEach(async (t) => {
-      if (t.passed === false || t.error) await bench.keep(`${engine}-push-${t.name}`).catch((e) => console.error(`screenshot: ${e.message}`));
-      for (const page of bench.pages.splice(0)) await page.close();
-      for (const { server } of bench.apps.splice(0)) await server.server.close();
-      await bench.desktop?.take();
-    });
-    body(bench);
-  });
-}
-
-/** What the desktop shows, once there are n. */
-async function onScreen(desktop, n) {
-  await eventually(`${n} notifications on the screen`, async () => (await desktop.displayed()) >= n);
-  return await desktop.take();
-}
 
 function firefox() {
   let service;
@@ -113,27 +33,29 @@ function firefox() {
   }
 
   const preferences = () => service.prefs;
-  group("firefox", "", { windows: true, preferences }, (bench) => {
+  pushGroup("firefox", "", { windows: true, preferences }, (bench) => {
     it("a message is decrypted, shown and acknowledged", async () => {
       const { app, sender, subscription } = await subscribed(bench);
       assert.equal(new URL(subscription.endpoint).origin, service.origin);
       assert.equal(await sender.send(subscription, "the first"), 201);
       await service.acked(subscription);
-      assert.deepEqual(await app.arrived(1), [{ body: "the first", pages: 1 }]);
+      assert.deepEqual(await app.arrived(1), [{ body: "the first", scope: "/", pages: 1 }]);
       assert.deepEqual(await eventually("shown", async () => (await app.shown()).length && app.shown()), ["the first"]);
-      assert.deepEqual(await onScreen(bench.desktop, 1), [{ app: "Firefox", summary: "A message", body: "the first" }]);
+      assert.deepEqual(await onScreen(bench.desktop, "the first"), [{ app: "Firefox", summary: "A message", body: "the first" }]);
     });
 
     it("with the app's page closed, too", async () => {
       const { app, sender, subscription } = await subscribed(bench);
       await app.leave();
       assert.equal(await sender.send(subscription, "nobody is at home"), 201);
-      await service.acked(subscription);
-      await eventually("a notification on the screen", async () => (await bench.desktop.displayed()) === 1);
+      assert.deepEqual(await onScreen(bench.desktop, "nobody is at home"), [{ app: "Firefox", summary: "A message", body: "nobody is at home" }]);
+      assert.equal(await sender.send(subscription, "still nobody"), 201);
+      await service.acked(subscription, 2);
+      await eventually("a notification on the screen", async () => (await bench.desktop.displayed()) > 0);
       await app.visit();
-      assert.deepEqual(await app.arrived(1), [{ body: "nobody is at home", pages: 0 }]);
-      assert.deepEqual(await app.shown(), ["nobody is at home"]);
-      assert.deepEqual(await onScreen(bench.desktop, 1), [{ app: "Firefox", summary: "A message", body: "nobody is at home" }]);
+      const pages = (await app.arrived(2)).map(({ body, pages }) => `${body}: ${pages} pages`).sort();
+      assert.deepEqual(pages, ["nobody is at home: 0 pages", "still nobody: 0 pages"]);
+      assert.deepEqual(await app.shown(), ["still nobody"], "the other was closed on the screen");
     });
 
     it("what the push service refuses reaches nobody", async () => {
@@ -167,6 +89,21 @@ function firefox() {
       assert.notEqual(again.endpoint, subscription.endpoint);
       assert.equal(await sender.send(again, "back"), 201);
       assert.deepEqual(await app.bodies(1), ["back"]);
+    });
+
+    it("each scope of a service worker has a subscription with a key of its own, and ends alone", async () => {
+      const { app, sender, subscription } = await subscribed(bench);
+      const other = await Sender.to(service);
+      await assert.rejects(app.subscribe(other.publicKey), { name: "InvalidStateError" }, "another key needs another scope");
+      const second = await app.subscribe(other.publicKey, "/second/");
+      assert.equal(await sender.send(second, "strange"), 403);
+      assert.equal(await sender.send(subscription, "one"), 201);
+      assert.equal(await other.send(second, "two"), 201);
+      await app.page.evaluate(() => unsubscribe());
+      await eventually("unregister", () => service.subscription(subscription).unregistered !== undefined);
+      assert.equal(await other.send(second, "three"), 201);
+      const all = (await app.arrived(3)).map(({ body, scope }) => `${scope} ${body}`).sort();
+      assert.deepEqual(all, ["/ one", "/second/ three", "/second/ two"]);
     });
 
     it("a body that does not decrypt: the push service is told, the service worker is not", async () => {
@@ -210,14 +147,14 @@ function firefox() {
       await bench.restart({ ...bench.options, between });
       await service.acked(subscription, 1, { timeoutMs: 30_000 });
       assert.equal(service.waiting(subscription), 0);
-      assert.deepEqual((await onScreen(bench.desktop, 1)).map(({ body }) => body), ["kept"]);
+      assert.equal((await onScreen(bench.desktop, "kept")).length, 1);
       await app.visit();
-      assert.deepEqual(await app.arrived(1), [{ body: "kept", pages: 0 }]);
+      assert.deepEqual(await app.arrived(1), [{ body: "kept", scope: "/", pages: 0 }]);
       assert.deepEqual(await app.page.evaluate(() => subscription()), subscription);
     });
   });
 
-  group("firefox", ", headless", { preferences }, (bench) => {
+  pushGroup("firefox", ", headless", { preferences }, (bench) => {
     it("a message is decrypted and acknowledged, but nothing can be shown", async () => {
       const { app, sender, subscription } = await subscribed(bench);
       assert.equal(await sender.send(subscription, "unseen"), 201);
@@ -235,7 +172,7 @@ function firefox() {
 // message by the DevTools protocol, decrypted already.
 function chromium() {
   for (const windows of [true, false]) {
-    group("chromium", windows ? "" : ", headless", { windows }, (bench) => {
+    pushGroup("chromium", windows ? "" : ", headless", { windows }, (bench) => {
       it("subscribing waits for a push service that is not there", async () => {
         const app = await PushApp.open(bench);
         const { publicKey } = await Sender.to({ caFile: "/dev/null" });
@@ -250,11 +187,11 @@ function chromium() {
         bench.pages.push(elsewhere);
         const deliver = await deliveries(elsewhere, app.server.origin);
         await deliver("at home");
-        assert.deepEqual(await app.arrived(1), [{ body: "at home", pages: 1 }]);
+        assert.deepEqual(await app.arrived(1), [{ body: "at home", scope: "/", pages: 1 }]);
         await app.leave();
         await deliver("nobody is at home");
         if (windows) {
-          const seen = await onScreen(bench.desktop, 2);
+          const seen = await onScreen(bench.desktop, "at home", "nobody is at home");
           assert.deepEqual(seen.map(({ app, body }) => [app, body.split("\n").at(-1)]), [["Chromium", "at home"], ["Chromium", "nobody is at home"]]);
         }
         await app.visit();
@@ -279,16 +216,17 @@ async function deliveries(page, origin) {
 
 // WebKitGTK is built without the Push API. Web Push in Safari is Apple's own.
 function webkit() {
-  group("webkit", "", {}, (bench) => {
+  pushGroup("webkit", "", {}, (bench) => {
     it("there are service workers, and no PushManager", async () => {
       const app = await PushApp.open(bench);
       const there = await app.page.evaluate(() => ({
         serviceWorker: Boolean(navigator.serviceWorker),
         PushManager: "PushManager" in window,
         pushManager: "pushManager" in ServiceWorkerRegistration.prototype,
+        declarative: "pushManager" in window,
         showNotification: "showNotification" in ServiceWorkerRegistration.prototype,
       }));
-      assert.deepEqual(there, { serviceWorker: true, PushManager: false, pushManager: false, showNotification: true });
+      assert.deepEqual(there, { serviceWorker: true, PushManager: false, pushManager: false, declarative: false, showNotification: true });
       await assert.rejects(app.subscribe("BA"), { name: "TypeError" });
     });
   });
