@@ -109,7 +109,7 @@ async function bodyOf(request) {
 }
 
 export class PushService {
-  /** Every request: { at, method, url, httpVersion, headers, endpoint?, size?, status?, reason?, version? }; status may be "hang" or "reset". */
+  /** Every request: { at, method, url, httpVersion, headers, endpoint?, size?, reason?, version?, status?, endedAt? }; status may be "hang" or "reset". */
   attempts = [];
   /** Every ack: { at, uaid, channelID, endpoint?, version, code }. */
   acks = [];
@@ -351,7 +351,7 @@ export class PushService {
   }
 
   #end(attempt, response, status, headers, body) {
-    attempt.status = status;
+    Object.assign(attempt, { status, endedAt: this.now() });
     response.writeHead(status, headers);
     response.end(body);
   }
@@ -382,7 +382,7 @@ export class PushService {
   }
 
   #leave(attempt, { socket }, end) {
-    attempt.status = end;
+    Object.assign(attempt, { status: end, endedAt: this.now() });
     if (end === "reset") this.#sockets.get(`${socket.remotePort} ${socket.remoteAddress}`).resetAndDestroy();
   }
 }

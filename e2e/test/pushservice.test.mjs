@@ -347,6 +347,8 @@ describe("push service: misbehaves as it is told", LIMIT, () => {
     const begun = Date.now();
     assert.equal(await outcome(send(made)), 201);
     assert.ok(Date.now() - begun >= 300);
+    const { at, endedAt } = service.attemptsOf(made).at(-1);
+    assert.ok(endedAt - at >= 300);
     service.misbehave(made, faults.reset, 2);
     assert.equal(await outcome(post(made.endpoint, good(made.keys))), "ECONNRESET");
     assert.equal(await outcome(post2(made.endpoint, good(made.keys))), "ECONNRESET");
