@@ -24,6 +24,20 @@ timeout = 0
 timeout = 0
 `;
 
+// A session bus on which nothing starts by itself: on the usual one whatever daemon is installed would take the name first.
+const bus = (directory) => `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>session</type>
+  <listen>unix:dir=${directory}</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow send_destination="*"/>
+    <allow receive_sender="*"/>
+    <allow own="*"/>
+  </policy>
+</busconfig>
+`;
+
 export class Desktop {
   #processes = [];
   #taken = new Set(); // ids
@@ -45,22 +59,28 @@ export class Desktop {
   async #start() {
     const runtime = join(this.directory, "run");
     await mkdir(runtime, { mode: 0o700 });
-    const configuration = join(this.directory, "dunstrc");
-    await writeFile(configuration, DUNST);
+    const write = async (name, text) => {
+      await writeFile(join(this.directory, name), text);
+      return join(this.directory, name);
+    };
     const { display, name } = await startDisplay(which("Xvfb"));
     this.#processes.push(display);
     /** What a browser's environment needs. */
     this.env = { DISPLAY: name, XDG_RUNTIME_DIR: runtime, MOZ_ENABLE_WAYLAND: "0", GDK_BACKEND: "x11", NO_AT_BRIDGE: "1" };
-    const bus = start("dbus-daemon", ["--session", "--nofork", "--nosyslog", "--print-address=1"], { env: { ...process.env, ...this.env } });
-    this.#processes.push(bus);
-    this.env.DBUS_SESSION_BUS_ADDRESS = await waitForLine(bus, (line) => line.startsWith("unix:"), 10_000);
-    const daemon = start("dunst", ["-config", configuration], { env: { ...process.env, ...this.env } });
-    this.#processes.push(daemon);
+    const session = this.#run("dbus-daemon", [`--config-file=${await write("bus.conf", bus(runtime))}`, "--nofork", "--nosyslog", "--print-address=1"]);
+    this.env.DBUS_SESSION_BUS_ADDRESS = await waitForLine(session, (line) => line.startsWith("unix:"), 10_000);
+    const daemon = this.#run("dunst", ["-config", await write("dunstrc", DUNST)]);
     try {
       await eventually("dunst", () => this.#ask(["count"]));
     } catch (error) {
       throw new Error(`${error.message}\n${daemon.output}`, { cause: error });
     }
+  }
+
+  #run(command, args) {
+    const child = start(command, args, { env: { ...process.env, ...this.env } });
+    this.#processes.push(child);
+    return child;
   }
 
   async #ask(args) {

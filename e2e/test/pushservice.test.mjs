@@ -421,13 +421,23 @@ describe("push service: user agents", LIMIT, () => {
     for (const message of [{ messageType: "hello", use_webpush: true }, { messageType: "purge" }, { messageType: "register", channelID: "1" }, { messageType: "ack" }, []]) {
       const agent = await UserAgent.connect();
       agent.send(message);
+      const limit = setTimeout(() => agent.socket.terminate(), 2000);
       assert.equal((await agent.closed).code, 4400);
+      clearTimeout(limit);
       assert.equal(service.violations.at(-1).uaid, agent.uaid);
     }
-    const hasty = new WebSocket(service.url, "push-notification");
-    hasty.once("open", () => hasty.send(JSON.stringify({ messageType: "register", channelID: randomUUID(), key: P256DH })));
-    assert.equal(await new Promise((resolve) => hasty.once("close", resolve)), 4400);
-    assert.equal(service.violations.at(-1).what, "got register, wanted hello");
+    const first = {
+      "got register, wanted hello": { messageType: "register", channelID: randomUUID(), key: P256DH },
+      "hello: use_webpush is not true": { messageType: "hello", broadcasts: {} },
+    };
+    for (const [what, message] of Object.entries(first)) {
+      const socket = new WebSocket(service.url, "push-notification");
+      socket.once("open", () => socket.send(JSON.stringify(message)));
+      const limit = setTimeout(() => socket.terminate(), 2000);
+      assert.equal(await new Promise((resolve) => socket.once("close", resolve)), 4400);
+      clearTimeout(limit);
+      assert.equal(service.violations.at(-1).what, what);
+    }
   });
 
   it("who says nothing is not waited for for ever", async () => {
