@@ -278,6 +278,7 @@ export class Bench {
     await mkdir(artifacts, { recursive: true });
     for (const [index, page] of this.pages.entries()) {
       const path = join(artifacts, `${name.replace(/[^A-Za-z0-9]+/g, "-").slice(0, 100)}-${index}.png`);
+      await page.bringToFront(); // Chromium with a window draws no other
       await page.screenshot(path);
       console.error(`screenshot: ${path}`);
       for (const { type, text } of page.console) console.error(`  ${type}: ${text}`);

@@ -4,7 +4,6 @@ import { after, afterEach, before, describe } from "node:test";
 import { Desktop } from "./desktop.mjs";
 import { App, appPolicy, Bench } from "./harness.mjs";
 import { eventually } from "./process.mjs";
-import { within } from "./script.mjs";
 
 /** An app of its own origin, with its service worker. */
 export class PushApp {
@@ -75,7 +74,7 @@ export function pushGroup(engine, name, { windows = false, preferences = () => u
       await bench.desktop?.stop();
     });
     afterEach(async (t) => {
-      if (t.passed === false || t.error) await within("of a page behind others", 15_000, bench.keep(`${engine}-push-${t.name}`)).catch((e) => console.error(`screenshot: ${e.message}`));
+      if (t.passed === false || t.error) await bench.keep(`${engine}-push-${t.name}`).catch((e) => console.error(`screenshot: ${e.message}`));
       for (const page of bench.pages.splice(0)) await page.close();
       for (const { server } of bench.apps.splice(0)) await server.server.close();
       await bench.desktop?.take();
