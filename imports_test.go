@@ -41,9 +41,9 @@ var mayImport = map[string][]string{
 
 // outside are the packages that must not import the inside wing; audit and api
 // are formats and may be read by both.
-var outside = []string{"release", "verify", "doctor", "demo", "webpush", "cmd/enclave"}
+var outside = []string{"release", "verify", "doctor", "demo", "webpush", "relay", "cmd/enclave"}
 
-var outsideMay = []string{"audit", "release", "verify", "doctor", "demo", "sdk", "store", "web"}
+var outsideMay = []string{"audit", "release", "verify", "doctor", "demo", "sdk", "store", "web", "webpush", "relay"}
 
 // mayTouchJS are the only packages that import syscall/js.
 var mayTouchJS = []string{"internal/jsbridge", "internal/host", "keyengine/webcrypto", "store/indexeddb", "cmd/enclave-wasm"}
