@@ -65,7 +65,9 @@ func claimsAt(now time.Time, s scope) map[string]any {
 	return map[string]any{"aud": testOrigin, "exp": now.Add(time.Hour).Unix(), "iat": now.Unix(), "jti": newID(), "scope": string(s)}
 }
 
-func (u *user) token(t testing.TB, s scope) string { return u.jws(t, u.header(), claimsAt(time.Now(), s)) }
+func (u *user) token(t testing.TB, s scope) string {
+	return u.jws(t, u.header(), claimsAt(time.Now(), s))
+}
 
 func (u *user) vapid(t testing.TB, audience string, life time.Duration) string {
 	return must[string](t)(webpush.SignToken(webpush.Claims{Audience: audience, Expires: time.Now().Add(life), Subject: "mailto:" + newID()}, u.sign))

@@ -13,15 +13,17 @@ import (
 	"golang.org/x/net/netutil"
 )
 
-// Serve answers requests on a listener until ctx is done, and then drains and closes: no more requests are
+// Serve answers requests on listeners until ctx is done, and then drains and closes: no more requests are
 // taken, and those in flight, like attempts at push services, get the configuration's DrainTime to end.
-func (r *Relay) Serve(ctx context.Context, l net.Listener) error {
+func (r *Relay) Serve(ctx context.Context, listeners ...net.Listener) error {
 	server, err := r.httpServer()
 	if err != nil {
 		return err
 	}
-	failed := make(chan error, 1)
-	go func() { failed <- r.serve(server, netutil.LimitListener(l, r.config.Limits.Connections)) }()
+	failed := make(chan error, len(listeners))
+	for _, l := range listeners {
+		go func() { failed <- r.serve(server, netutil.LimitListener(l, r.config.Limits.Connections)) }()
+	}
 	select {
 	case <-ctx.Done():
 		err = nil

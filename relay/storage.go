@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -30,6 +31,7 @@ import (
 // forgets Nats-Msg-Id at a restart. Records that are replaced in a batch cost no sync of their own.
 type store struct {
 	server *server.Server // nil in a cluster
+	lock   *os.File       // of the data directory
 	conn   *nats.Conn
 	js     jetstream.JetStream
 	stream jetstream.Stream
@@ -56,6 +58,9 @@ func (s *store) connect(c Config, log *slog.Logger) (err error) {
 	options := []nats.Option{nats.Name("kms-relay"), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(false), nats.Timeout(requestTime), nats.ReconnectWait(250 * time.Millisecond)}
 	url := strings.Join(c.NATS, ",")
 	if url == "" {
+		if s.lock, err = lockData(c.Data); err != nil {
+			return fmt.Errorf("data: %w", err)
+		}
 		if s.server, err = startServer(c, log); err != nil {
 			return err
 		}
@@ -121,6 +126,9 @@ func (s *store) close() {
 	if s.server != nil {
 		s.server.Shutdown()
 		s.server.WaitForShutdown()
+	}
+	if s.lock != nil {
+		s.lock.Close()
 	}
 }
 

@@ -12,6 +12,7 @@ usage: enclave COMMAND [FLAGS]
   withdraw      take an old release out of such a directory
   verify        compare what a host serves with its manifest, and with a build of your own
   doctor        say what is wrong with the way an app embeds an enclave
+  relay         send push messages for apps that are closed
   audit verify  check an exported audit log, offline
   version       say which version this is, and which toolchain builds the enclave
   help COMMAND  say more about one of them
@@ -131,7 +132,7 @@ Says which version this is, and which toolchain builds the enclave.
 
 // help is what --help prints, by command. The text for audit is its own.
 var help = map[string]string{
-	"": mainHelp, "build": buildHelp, "withdraw": withdrawHelp, "verify": verifyHelp, "doctor": doctorHelp, "serve": serveHelp, "demo": demoHelp, "version": versionHelp, "help": mainHelp,
+	"": mainHelp, "build": buildHelp, "withdraw": withdrawHelp, "verify": verifyHelp, "doctor": doctorHelp, "relay": relayHelp, "serve": serveHelp, "demo": demoHelp, "version": versionHelp, "help": mainHelp,
 }
 
 func runHelp(u *ui, args []string) error {
@@ -145,7 +146,7 @@ func runHelp(u *ui, args []string) error {
 	}
 	text, ok := help[topic]
 	if !ok {
-		return usageErrorf("help: got %q, wanted demo, serve, build, withdraw, verify, doctor, audit or version", topic)
+		return usageErrorf("help: got %q, wanted demo, serve, build, withdraw, verify, doctor, relay, audit or version", topic)
 	}
 	u.print("%s", text)
 	return nil

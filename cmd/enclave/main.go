@@ -38,6 +38,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return u.exit(ctx, runVerify(ctx, u, rest))
 	case "doctor":
 		return u.exit(ctx, runDoctor(ctx, u, rest))
+	case "relay":
+		return u.exit(ctx, runRelay(ctx, u, rest))
 	case "audit":
 		return runAudit(rest, stdin, stdout, stderr)
 	case "version", "--version", "-version":
@@ -45,5 +47,5 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case "help", "--help", "-help", "-h":
 		return u.exit(ctx, runHelp(u, rest))
 	}
-	return u.exit(ctx, usageErrorf("command: got %q, wanted demo, serve, build, withdraw, verify, doctor, audit, version or help", name))
+	return u.exit(ctx, usageErrorf("command: got %q, wanted demo, serve, build, withdraw, verify, doctor, relay, audit, version or help", name))
 }
