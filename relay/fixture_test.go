@@ -396,3 +396,6 @@ func (g *rig) outcome(u *user, id, message string) receipt {
 	})
 	return r
 }
+
+// serverAt lets a rig speak to a relay that it did not start.
+func serverAt(base string) *httptest.Server { return &httptest.Server{URL: base} }

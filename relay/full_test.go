@@ -3,6 +3,7 @@ package relay
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -13,19 +14,29 @@ func TestFullStorage(t *testing.T) {
 	g, u := newRig(t, push, func(c *Config) { c.MaxStore = minStore }), newUser(t)
 	g.want(g.do("PUT", "/v1/subscriptions/inbox", u.token(t, scopeRegister), registrationBody(t, u, push.subscribe(t, "/a"))), 201, "")
 	body, accepted := strings.Repeat("x", 3900), []string{}
-	for i := range 2000 {
-		a := g.do("POST", "/v1/subscriptions/inbox/messages", u.token(t, scopeSend), fmt.Sprintf("%d %s", i, body))
-		if a.status == 202 {
-			accepted = append(accepted, fmt.Sprint(i))
-			continue
-		}
-		g.want(a, 507, "storage-full")
-		if a.header.Get("Retry-After") == "" {
-			t.Error("no Retry-After")
-		}
-		break
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	token := u.token(t, scopeSend)
+	for worker := range 32 {
+		all.Go(func() {
+			for i := range 60 {
+				name := fmt.Sprintf("%d-%d", worker, i)
+				a := g.do("POST", "/v1/subscriptions/inbox/messages", token, name+" "+body)
+				if a.status != 202 {
+					g.want(a, 507, "storage-full")
+					if a.header.Get("Retry-After") == "" {
+						t.Error("no Retry-After")
+					}
+					return
+				}
+				mu.Lock()
+				accepted = append(accepted, name)
+				mu.Unlock()
+			}
+		})
 	}
-	if len(accepted) < 100 || len(accepted) == 2000 {
+	all.Wait()
+	if len(accepted) < 100 || len(accepted) == 32*60 {
 		t.Fatalf("%d were accepted", len(accepted))
 	}
 	g.restart()
