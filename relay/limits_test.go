@@ -2,10 +2,13 @@ package relay
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -141,6 +144,44 @@ func TestSlowAndHugeRequests(t *testing.T) {
 		if _, err := io.Copy(io.Discard, c); err != nil {
 			t.Fatalf("a slow client is still there: %v", err)
 		}
+	}
+}
+
+// TestTLS: the relay speaks TLS, and HTTP/2 in it, on every listener; without a certificate neither does.
+func TestTLS(t *testing.T) {
+	push := newPushService(t)
+	key := must[[]byte](t)(x509.MarshalPKCS8PrivateKey(push.TLS.Certificates[0].PrivateKey))
+	file := t.TempDir() + "/key.pem"
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, secure := range []bool{true, false} {
+		g := newRig(t, push, func(c *Config) {
+			if secure {
+				c.TLSCertificate, c.TLSKey = c.CA, file
+			}
+		})
+		one, two := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0")), must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
+		ctx, stop := context.WithCancel(context.Background())
+		ended, relay := make(chan error, 1), g.relay
+		g.relay = nil
+		go func() { ended <- relay.Serve(ctx, one, two) }()
+		for _, l := range []net.Listener{one, two} {
+			url, protocol := "http://", "HTTP/1.1"
+			if secure {
+				url, protocol = "https://", "HTTP/2.0"
+			}
+			response := must[*http.Response](t)(push.Client().Get(url + l.Addr().String() + "/readyz"))
+			response.Body.Close()
+			if response.Proto != protocol || response.StatusCode != http.StatusOK {
+				t.Errorf("%s %d", response.Proto, response.StatusCode)
+			}
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		g.server.Close()
 	}
 }
 

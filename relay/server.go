@@ -41,7 +41,7 @@ func (r *Relay) Serve(ctx context.Context, listeners ...net.Listener) error {
 
 func (r *Relay) serve(server *http.Server, l net.Listener) error {
 	var err error
-	if server.TLSConfig != nil {
+	if r.config.TLSCertificate != "" { // not TLSConfig: the first Serve of a server sets that
 		err = server.ServeTLS(l, "", "")
 	} else {
 		err = server.Serve(l)
