@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"maps"
 	"strconv"
 	"time"
 
@@ -282,9 +283,7 @@ func (w *write) record(t tally) *nats.Msg {
 	if w.render != nil {
 		m.Data = w.render(t)
 	}
-	for name, values := range w.header {
-		m.Header[name] = values
-	}
+	maps.Copy(m.Header, w.header)
 	if w.ttl > 0 {
 		m.Header.Set(jetstream.MsgTTLHeader, seconds(w.ttl))
 	}

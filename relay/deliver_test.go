@@ -59,6 +59,7 @@ func TestAnswers(t *testing.T) {
 // TestGone: a subscription that a push service has ended takes no message, its queue is dropped with receipts, it stays gone when it
 // is registered again, and a new push subscription is a new beginning.
 func TestGone(t *testing.T) {
+	t.Parallel()
 	push := newPushService(t)
 	push.hold = make(chan struct{})
 	push.answer = status(1, 410)
@@ -91,6 +92,7 @@ func TestGone(t *testing.T) {
 
 // TestSuperseded: what was encrypted for a push subscription is not sent to the one that took its place.
 func TestSuperseded(t *testing.T) {
+	t.Parallel()
 	push := newPushService(t)
 	push.answer = status(1, 500)
 	g, u := newRig(t, push), newUser(t)
@@ -143,6 +145,7 @@ func TestRetryAfter(t *testing.T) {
 
 // TestBackOff: a push service that fails, or answers nothing, is tried again, more slowly each time.
 func TestBackOff(t *testing.T) {
+	t.Parallel()
 	push := newPushService(t)
 	push.answer = func(n int, w http.ResponseWriter, _ *http.Request) bool {
 		if n == 2 {
@@ -172,6 +175,7 @@ func TestBackOff(t *testing.T) {
 // TestNextToken: a token that is refused makes room for the next one, is not used again, and is told of. When none is left
 // the message waits, and goes as soon as there are new ones.
 func TestNextToken(t *testing.T) {
+	t.Parallel()
 	push := newPushService(t)
 	g, u := newRig(t, push), newUser(t)
 	bad, good := u.vapid(t, push.URL, 2*time.Hour), u.vapid(t, push.URL, 3*time.Hour)
@@ -206,6 +210,7 @@ func TestNextToken(t *testing.T) {
 
 // TestTokenIsReused: one token serves until it ends.
 func TestTokenIsReused(t *testing.T) {
+	t.Parallel()
 	push := newPushService(t)
 	seen := map[string]bool{}
 	push.answer = func(_ int, _ http.ResponseWriter, q *http.Request) bool {
@@ -231,6 +236,7 @@ func TestTokenIsReused(t *testing.T) {
 // TestExpires: a message that cannot be sent in its time is given up, with a receipt that says why; what is sent late is sent with what is
 // left of its time.
 func TestExpires(t *testing.T) {
+	t.Parallel()
 	push := newPushService(t)
 	push.answer = status(1, 503, "Retry-After", "2")
 	g, u := newRig(t, push), newUser(t)
@@ -258,6 +264,7 @@ func TestExpires(t *testing.T) {
 
 // TestTooManyAttempts: no more attempts than the configuration says are made at a time at one push service.
 func TestTooManyAttempts(t *testing.T) {
+	t.Parallel()
 	push := newPushService(t)
 	push.hold = make(chan struct{})
 	g := newRig(t, push, func(c *Config) {
@@ -282,6 +289,7 @@ func TestTooManyAttempts(t *testing.T) {
 
 // TestFormerService: what is queued for a push service that is not configured any more is refused, with receipts.
 func TestFormerService(t *testing.T) {
+	t.Parallel()
 	push := newPushService(t)
 	push.answer = status(1, 503, "Retry-After", "1")
 	g, u := newRig(t, push), newUser(t)

@@ -91,6 +91,7 @@ func (l *listener) receipt() (receipt, string) {
 // TestEvents: receipts come as they happen, with how many were sent in all, and who was away gets what was missed and nothing twice, also
 // after a restart.
 func TestEvents(t *testing.T) {
+	t.Parallel()
 	push := newPushService(t)
 	g, u := newRig(t, push), newUser(t)
 	g.register(u, "inbox", push, "/a")
@@ -126,6 +127,7 @@ func TestEvents(t *testing.T) {
 
 // TestTokensEvent: the app is told that a stash is low, once for each state of it.
 func TestTokensEvent(t *testing.T) {
+	t.Parallel()
 	push := newPushService(t)
 	g, u := newRig(t, push), newUser(t)
 	until := time.Now().Add(2 * time.Hour)
@@ -150,6 +152,7 @@ func TestTokensEvent(t *testing.T) {
 
 // TestEventsEnd: a stream ends with its token, its subscription and its relay, and says in between that it is alive.
 func TestEventsEnd(t *testing.T) {
+	t.Parallel()
 	push := newPushService(t)
 	g, u := newRig(t, push), newUser(t)
 	g.relay.heartbeat = 50 * time.Millisecond

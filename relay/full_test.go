@@ -10,6 +10,7 @@ import (
 // TestFullStorage: when the storage is full messages are answered with 507, none that was accepted is lost, stashes can still be
 // changed, and there is room again once messages are sent.
 func TestFullStorage(t *testing.T) {
+	t.Parallel()
 	push := newPushService(t)
 	g, u := newRig(t, push, func(c *Config) { c.MaxStore = minStore }), newUser(t)
 	g.want(g.do("PUT", "/v1/subscriptions/inbox", u.token(t, scopeRegister), registrationBody(t, u, push.subscribe(t, "/a"))), 201, "")

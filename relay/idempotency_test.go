@@ -10,6 +10,7 @@ import (
 // TestIdempotencyKey: within 24 hours a key gives its message's id again, also when that was sent, also after
 // a restart; another body, TTL, Urgency or Topic is 422; afterwards the key is free.
 func TestIdempotencyKey(t *testing.T) {
+	t.Parallel()
 	push := newPushService(t)
 	g, u := newRig(t, push), newUser(t)
 	now, mu := time.Now(), sync.Mutex{}
@@ -47,6 +48,7 @@ func TestIdempotencyKey(t *testing.T) {
 
 // TestIdempotencyAtOnce: of a hundred posts with one key that arrive together one is queued, and all get its id.
 func TestIdempotencyAtOnce(t *testing.T) {
+	t.Parallel()
 	push := newPushService(t)
 	g, u := newRig(t, push), newUser(t)
 	g.register(u, "inbox", push, "/a")

@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -33,10 +32,7 @@ type service struct {
 	known   bool   // false for one that the configuration has no more: its queue is refused
 	places  chan struct{}
 	client  *webpush.Client
-
-	mu      sync.Mutex
 	pull    jetstream.MessagesContext
-	stopped bool
 }
 
 // newServices makes the push services of a configuration.
