@@ -11,6 +11,7 @@ import (
 
 // TestStatuses: what each endpoint answers, and with which problem.
 func TestStatuses(t *testing.T) {
+	t.Parallel()
 	push := newPushService(t)
 	g, u := newRig(t, push), newUser(t)
 	reg, snd := u.token(t, scopeRegister), u.token(t, scopeSend)
@@ -107,6 +108,7 @@ func TestStatuses(t *testing.T) {
 
 // TestCORS: apps of every origin may read every answer, also a problem.
 func TestCORS(t *testing.T) {
+	t.Parallel()
 	g := newRig(t, nil)
 	a := g.do("OPTIONS", "/v1/subscriptions/a/messages", "", "", "Origin", "https://app.example", "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization,idempotency-key,ttl")
 	if a.status != http.StatusNoContent || a.header.Get("Access-Control-Allow-Origin") != "*" || a.header.Get("Access-Control-Allow-Methods") != "POST, OPTIONS" {
@@ -124,6 +126,7 @@ func TestCORS(t *testing.T) {
 
 // TestUsersAreApart: two users may have the same id, and neither reaches what the other has.
 func TestUsersAreApart(t *testing.T) {
+	t.Parallel()
 	push := newPushService(t)
 	g, u, other := newRig(t, push), newUser(t), newUser(t)
 	g.register(u, "inbox", push, "/u")

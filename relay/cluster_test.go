@@ -81,6 +81,29 @@ func TestCluster(t *testing.T) {
 	all.Wait()
 	eventually(t, "the queue is empty", func() bool { return g.state(u, "inbox").Queued == 0 })
 	l.check(g, u, push, 2*defaultParallel)
+	twoRelays(t, g, u)
+}
+
+// twoRelays: a second relay on the same cluster takes messages for a subscription that the first one registered, and receipts reach
+// who listens at either.
+func twoRelays(t *testing.T, first *rig, u *user) {
+	second := &rig{t: t, config: first.config, log: new(bytes.Buffer)}
+	second.open()
+	t.Cleanup(second.close)
+	streams := []*listener{first.listen(u, "inbox", ""), second.listen(u, "inbox", "")}
+	for _, g := range []*rig{second, first} {
+		id := g.send(u, "inbox", "x")
+		for _, l := range streams {
+			if r, _ := l.receipt(); r.Message != id || r.Outcome != outcomeSent {
+				t.Errorf("%+v", r)
+			}
+		}
+	}
+	first.want(first.do("DELETE", "/v1/subscriptions/inbox", u.token(t, scopeRegister), ""), 204, "")
+	second.want(second.do("POST", "/v1/subscriptions/inbox/messages", u.token(t, scopeSend), "x"), 404, "unknown-subscription")
+	if left := second.of(u.kid); len(left) > 0 {
+		t.Errorf("there is left %v", left)
+	}
 }
 
 func (l *load) count() int {

@@ -11,6 +11,7 @@ import (
 
 // TestConfig is everything that a configuration can be refused for.
 func TestConfig(t *testing.T) {
+	t.Parallel()
 	good := func() Config {
 		c := Default()
 		c.Origin, c.Data = testOrigin, "data"
@@ -60,6 +61,7 @@ func TestConfig(t *testing.T) {
 
 // TestConfigFile: what a file says takes the place of the default, and nothing in it is passed over.
 func TestConfigFile(t *testing.T) {
+	t.Parallel()
 	c := Default()
 	if err := c.Merge([]byte(`{"services":[{"host":"a.example"}],"attemptTime":"3s","limits":{"userBurst":7}}`)); err != nil {
 		t.Fatal(err)
@@ -76,6 +78,7 @@ func TestConfigFile(t *testing.T) {
 
 // TestSettings: each flag sets something, and what it sets can be seen.
 func TestSettings(t *testing.T) {
+	t.Parallel()
 	values := map[string]string{"replicas": "3", "max-store": "2G", "services": "private:push.house:8443,*.a.example", "attempt-time": "3s", "drain-time": "4s"}
 	for _, s := range Settings {
 		c := Default()
@@ -100,6 +103,7 @@ func TestSettings(t *testing.T) {
 
 // TestOneProcess: a data directory has one relay.
 func TestOneProcess(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")
 	lock := must[*os.File](t)(lockData(dir))
 	if _, err := lockData(dir); !errors.Is(err, ErrLocked) {

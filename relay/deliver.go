@@ -153,6 +153,7 @@ const receiptMemory = 7 * 24 * time.Hour
 func (d *delivery) finish(ctx context.Context, v verdict) {
 	r := d.relay
 	for {
+		_ = d.msg.InProgress()
 		err := r.commits.commit(ctx, d.change(v))
 		switch {
 		case err == nil:
@@ -168,7 +169,6 @@ func (d *delivery) finish(ctx context.Context, v verdict) {
 			return
 		}
 		r.log.Warn("a receipt cannot be written yet", "error", err)
-		_ = d.msg.InProgress()
 		select {
 		case <-ctx.Done():
 			return

@@ -25,6 +25,7 @@ func status(n, status int, header ...string) func(int, http.ResponseWriter, *htt
 
 // TestAnswers: what a push service answers is what a message's receipt says, and what a subscription becomes.
 func TestAnswers(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		status  int
 		outcome string
@@ -108,6 +109,7 @@ func TestSuperseded(t *testing.T) {
 
 // TestRetryAfter: nothing goes to a push service sooner than it asked for, of no subscription, also after a restart.
 func TestRetryAfter(t *testing.T) {
+	t.Parallel()
 	for _, status := range []int{429, 503} {
 		t.Run(strconv.Itoa(status), func(t *testing.T) {
 			t.Parallel()
@@ -305,6 +307,7 @@ func TestFormerService(t *testing.T) {
 
 // TestStateOfStash is when an app is asked for tokens.
 func TestStateOfStash(t *testing.T) {
+	t.Parallel()
 	now := time.Unix(1000, 0)
 	for _, test := range []struct {
 		state stashState

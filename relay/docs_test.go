@@ -16,6 +16,7 @@ func guide(t *testing.T) string {
 
 // TestGuideHasEveryProblem: the table of problems is that of the code, no more and no less.
 func TestGuideHasEveryProblem(t *testing.T) {
+	t.Parallel()
 	var got, want []string
 	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\| (\\d{3}) \\|").FindAllStringSubmatch(guide(t), -1) {
 		got = append(got, row[1]+" "+row[2])
@@ -47,6 +48,7 @@ func sourceFiles() (files []string, err error) {
 
 // TestGuideHasEveryOutcome: so is that of outcomes, and every setting and metric is named.
 func TestGuideHasEveryOutcome(t *testing.T) {
+	t.Parallel()
 	text := guide(t)
 	for _, outcome := range []string{outcomeSent, outcomeExpired, outcomeGone, outcomeRefused, outcomeTooLarge, outcomeUnauthorized} {
 		if !strings.Contains(text, "\n| `"+outcome+"` | ") {
@@ -69,6 +71,7 @@ func TestGuideHasEveryOutcome(t *testing.T) {
 
 // TestGuideExample: the configuration in the guide is one.
 func TestGuideExample(t *testing.T) {
+	t.Parallel()
 	_, rest, _ := strings.Cut(guide(t), "```json\n")
 	example, _, _ := strings.Cut(rest, "```")
 	c := Default()

@@ -11,6 +11,7 @@ import (
 // TestErasure: of what is erased nothing is left in the stream, also while messages are accepted, sent and
 // failing; others keep what they have.
 func TestErasure(t *testing.T) {
+	t.Parallel()
 	push := newPushService(t)
 	push.answer = func(n int, w http.ResponseWriter, q *http.Request) bool {
 		return n%3 == 0 && status(1<<30, 500)(n, w, q)

@@ -187,6 +187,7 @@ func TestEventsEnd(t *testing.T) {
 
 // TestStreamsOfOneUser are bounded.
 func TestStreamsOfOneUser(t *testing.T) {
+	t.Parallel()
 	push := newPushService(t)
 	g, u := newRig(t, push, func(c *Config) { c.Limits.UserStreams, c.Limits.Streams = 2, 3 }), newUser(t)
 	other, third := newUser(t), newUser(t)

@@ -14,6 +14,7 @@ import (
 
 // TestAddresses is which addresses a push service may have.
 func TestAddresses(t *testing.T) {
+	t.Parallel()
 	for text, public := range map[string]bool{
 		"142.250.74.110": true, "17.57.144.1": true, "1.1.1.1": true, "2a00:1450:4005::200a": true, "2620:149:a44::1": true, "::ffff:1.1.1.1": true,
 		"0.0.0.0": false, "0.1.2.3": false, "10.0.0.1": false, "100.64.0.1": false, "100.127.255.255": false, "127.0.0.1": false, "127.9.9.9": false,
@@ -73,6 +74,7 @@ func dnsAnswer(question []byte, addr netip.Addr) ([]byte, error) {
 // TestNameOfPrivateAddress: a name of a push service that resolves to an address of this house leads nowhere, and
 // the message is refused with a receipt. The address listens, so that only the guard can be what stops it.
 func TestNameOfPrivateAddress(t *testing.T) {
+	t.Parallel()
 	l := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
 	defer l.Close()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
@@ -99,6 +101,7 @@ func TestNameOfPrivateAddress(t *testing.T) {
 
 // TestEndpoints is which endpoints are ones of a push service.
 func TestEndpoints(t *testing.T) {
+	t.Parallel()
 	c := testConfig(t, nil)
 	c.Services = append(c.Services, Service{Host: "push.house:8443", Private: true})
 	r := &Relay{services: must[[]*service](t)(newServices(c))}

@@ -16,6 +16,7 @@ import (
 
 // TestFlood: who asks too often is told to wait, by user and by address, and others are not.
 func TestFlood(t *testing.T) {
+	t.Parallel()
 	push := newPushService(t)
 	g := newRig(t, push, func(c *Config) {
 		c.Limits.UserRate, c.Limits.UserBurst = 0.5, 5
@@ -45,6 +46,7 @@ func TestFlood(t *testing.T) {
 
 // TestClientAddress: X-Forwarded-For is believed as far as trusted proxies wrote it.
 func TestClientAddress(t *testing.T) {
+	t.Parallel()
 	c := Default()
 	c.TrustedProxies = []string{"10.0.0.0/8", "192.0.2.9"}
 	if err := c.checkProxies(); err != nil {
@@ -74,6 +76,7 @@ func TestClientAddress(t *testing.T) {
 
 // TestBucketsAreBounded: a flood of names takes no more memory than a few do.
 func TestBucketsAreBounded(t *testing.T) {
+	t.Parallel()
 	b := newBuckets(1, 1)
 	for i := range 3 * maxBuckets {
 		_ = b.take(fmt.Sprint(i))
@@ -91,6 +94,7 @@ func TestBucketsAreBounded(t *testing.T) {
 
 // TestQueueIsBounded: one subscription cannot fill the storage with what waits.
 func TestQueueIsBounded(t *testing.T) {
+	t.Parallel()
 	push := newPushService(t)
 	g, u := newRig(t, push, func(c *Config) { c.Limits.Queued = 3 }), newUser(t)
 	g.want(g.do("PUT", "/v1/subscriptions/inbox", u.token(t, scopeRegister), registrationBody(t, u, push.subscribe(t, "/a"))), 201, "")
@@ -149,6 +153,7 @@ func TestSlowAndHugeRequests(t *testing.T) {
 
 // TestTLS: the relay speaks TLS, and HTTP/2 in it, on every listener; without a certificate neither does.
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	push := newPushService(t)
 	key := must[[]byte](t)(x509.MarshalPKCS8PrivateKey(push.TLS.Certificates[0].PrivateKey))
 	file := t.TempDir() + "/key.pem"
@@ -187,6 +192,7 @@ func TestTLS(t *testing.T) {
 
 // TestDrain: a relay that is told to stop lets attempts in flight end, with their receipts, and repeats none of them.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	push := newPushService(t)
 	push.hold = make(chan struct{})
 	g, u := newRig(t, push, func(c *Config) { c.DrainTime = Duration(10 * time.Second) }), newUser(t)
@@ -219,6 +225,7 @@ func TestDrain(t *testing.T) {
 
 // TestDrainIsBounded: a push service that never answers does not keep a relay from ending; the message is still there.
 func TestDrainIsBounded(t *testing.T) {
+	t.Parallel()
 	push := newPushService(t)
 	push.hold = make(chan struct{})
 	defer close(push.hold)

@@ -10,8 +10,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// ackSlack is how much longer than an attempt JetStream waits until it gives a message to somebody else.
-const ackSlack = 10 * time.Second
+// ackSlack is how much longer than an attempt JetStream waits, from the last word about a message, until it gives it to somebody
+// else: after a crash that is how late what was in flight is tried again.
+const ackSlack = 5 * time.Second
 
 // startDelivery begins to pull for every push service, and for those that have a queue from an earlier configuration.
 func (r *Relay) startDelivery(ctx, running context.Context) error {

@@ -34,7 +34,8 @@
 // encrypted for its subscription (RFC 8291) before it is written, so no plaintext is ever stored. Its record
 // lies under a subject that its Idempotency-Key gives, and the receipt takes the record's place: so one
 // subject says, at any time, whether a key was used and what became of the message. Delivery is at least once: what
-// is attempted again after a crash is what was in flight then, and nothing that has a receipt.
+// is attempted again is what was in flight at a crash, or what a push service did not answer in time, and nothing that has a receipt.
+// The order of messages is not kept, not even of those with one Topic.
 package relay
 
 import (

@@ -9,6 +9,7 @@ import (
 
 // TestSend: what is accepted arrives, decrypted as a user agent does it, over HTTP/2, and is counted.
 func TestSend(t *testing.T) {
+	t.Parallel()
 	push := newPushService(t)
 	g, u := newRig(t, push), newUser(t)
 	g.register(u, "inbox", push, "/a")
@@ -29,6 +30,7 @@ func TestSend(t *testing.T) {
 
 // TestNoPlaintext: neither the storage nor the log ever has a message, and the log has no token, endpoint or whole kid.
 func TestNoPlaintext(t *testing.T) {
+	t.Parallel()
 	push := newPushService(t)
 	g, u := newRig(t, push), newUser(t)
 	push.set(func(p *pushService) {

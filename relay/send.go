@@ -88,7 +88,7 @@ func (r *Relay) accept(ctx context.Context, k subscriptionKey, p *post) (string,
 		if former.answers(r.now()) {
 			return former.replay(p)
 		}
-		if err := r.room(ctx, sub); err != nil {
+		if err := r.room(ctx, sub, len(p.body)); err != nil {
 			return "", err
 		}
 		id, err := r.enqueue(ctx, k, sub, p, former)
@@ -135,11 +135,11 @@ func (m *message) replay(p *post) (string, error) {
 }
 
 // room returns a problem unless one more message may be queued.
-func (r *Relay) room(ctx context.Context, sub *subscription) error {
+func (r *Relay) room(ctx context.Context, sub *subscription, body int) error {
 	if sub.Gone {
 		return errGone.with("register a new push subscription")
 	}
-	if r.space.full(ctx) {
+	if !r.space.take(ctx, body) {
 		return errFull
 	}
 	return nil

@@ -7,32 +7,39 @@ import (
 )
 
 // space watches how full the storage is. Messages are refused while something is left, because receipts, stashes and erasure need
-// to write as well.
+// to write as well: what is full to the brim could never be emptied.
 type space struct {
 	store *store
 	limit uint64
 
 	mu     sync.Mutex
 	looked time.Time
-	isFull bool
+	used   uint64 // as of then, and what was let in since
 }
 
-const lookEvery = 250 * time.Millisecond
+const (
+	lookEvery  = 250 * time.Millisecond
+	recordSize = 1 << 10 // bytes, beside the body; rather too many than too few
+)
 
 func newSpace(s *store, maxStore int64) *space {
 	return &space{store: s, limit: uint64(maxStore / 10 * 9)}
 }
 
-// full reports whether there is no room for messages.
-func (s *space) full(ctx context.Context) bool {
+// take reports whether there is room for one more message.
+func (s *space) take(ctx context.Context, body int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if time.Since(s.looked) < lookEvery {
-		return s.isFull
+	if time.Since(s.looked) >= lookEvery {
+		s.looked = time.Now()
+		if bytes, err := s.store.bytes(ctx); err == nil {
+			s.used = bytes
+		}
 	}
-	s.looked = time.Now()
-	if bytes, err := s.store.bytes(ctx); err == nil {
-		s.isFull = bytes > s.limit
+	size := uint64(body + recordSize)
+	if s.used+size > s.limit {
+		return false
 	}
-	return s.isFull
+	s.used += size
+	return true
 }

@@ -13,6 +13,7 @@ import (
 
 // TestRelayTokens: every way in which a token can be wrong is 401, or 403 if it is a good one for something else.
 func TestRelayTokens(t *testing.T) {
+	t.Parallel()
 	push := newPushService(t)
 	g, u, other := newRig(t, push), newUser(t), newUser(t)
 	g.register(u, "inbox", push, "/a")
@@ -114,17 +115,20 @@ func TestRelayTokens(t *testing.T) {
 
 // TestTokenOfAnotherKey: a registration is signed by the key that it brings.
 func TestTokenOfAnotherKey(t *testing.T) {
+	t.Parallel()
 	push := newPushService(t)
 	g, u, other := newRig(t, push), newUser(t), newUser(t)
 	body := registrationBody(t, other, push.subscribe(t, "/a"))
 	g.want(g.do("PUT", "/v1/subscriptions/a", u.token(t, scopeRegister), body), 401, "unauthorized")
 	stolen := &user{key: u.key, kid: other.kid}
 	g.want(g.do("PUT", "/v1/subscriptions/a", stolen.token(t, scopeRegister), body), 401, "unauthorized")
+	g.want(g.do("PUT", "/v1/subscriptions/a", stolen.token(t, scopeRegister), registrationBody(t, u, push.subscribe(t, "/b"))), 401, "unauthorized")
 	g.want(g.do("PUT", "/v1/subscriptions/a", other.token(t, scopeSend), body), 403, "forbidden")
 }
 
 // TestThumbprint is the P-256 key of RFC 7515 appendix A.3, with the digest that RFC 7638 gives it.
 func TestThumbprint(t *testing.T) {
+	t.Parallel()
 	x, y := must[[]byte](t)(decode("f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU")), must[[]byte](t)(decode("x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"))
 	if got := thumbprint(append(append([]byte{4}, x...), y...)); got != "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U" {
 		t.Errorf("%s", got)
@@ -136,6 +140,7 @@ func TestThumbprint(t *testing.T) {
 
 // TestOneSpelling: a token cannot be spelled in two ways.
 func TestOneSpelling(t *testing.T) {
+	t.Parallel()
 	u := newUser(t)
 	token := u.token(t, scopeSend)
 	must[claimed](t)(parseToken(token))
@@ -147,6 +152,7 @@ func TestOneSpelling(t *testing.T) {
 }
 
 func TestProblemsMatch(t *testing.T) {
+	t.Parallel()
 	if !errors.Is(errFull.with("x"), errFull) || errors.Is(errFull, errGone) || errors.Is(errGone, http.ErrAbortHandler) {
 		t.Error("problems match by their code")
 	}
