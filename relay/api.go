@@ -198,13 +198,19 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 	return nil
 }
 
-// getReady says whether requests may come: the storage answers, and the relay is not ending.
+// getReady says whether requests may come: the storage answers and takes what is written, and the relay is not ending. A
+// stream whose disk was full takes nothing until the server is started again, and answers as ever.
 func (r *Relay) getReady(w http.ResponseWriter, q *http.Request) {
 	if r.draining.Load() {
 		errUnavailable.with("the relay is ending").write(w)
 		return
 	}
-	if _, err := r.store.bytes(q.Context()); err != nil {
+	_, err := r.store.bytes(q.Context())
+	if err == nil && r.commits.failing.Load() {
+		err = r.store.writable(q.Context())
+		r.commits.failing.Store(err != nil)
+	}
+	if err != nil {
 		errUnavailable.with("the storage does not answer").write(w)
 		return
 	}

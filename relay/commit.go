@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -50,6 +51,7 @@ type committer struct {
 	serial  uint64
 	prefix  string // of batch ids
 	ended   chan struct{}
+	failing atomic.Bool // the storage did not take the last batch, for no fault of the batch's
 }
 
 // counted is a tally with its record's sequence, 0 if it has none.
@@ -266,6 +268,7 @@ func (c *committer) publish(batch []*change) error {
 		records, keys = append(records, w.record(t.tally)), append(keys, key)
 	}
 	last, err := c.send(records)
+	c.failing.Store(err != nil && !errors.Is(err, errConflict) && !errors.Is(err, errFull))
 	if err != nil {
 		if !errors.Is(err, errConflict) {
 			clear(c.tallies) // nobody knows what was written

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -56,4 +57,36 @@ func TestFullStorage(t *testing.T) {
 	eventually(t, "there is room", func() bool {
 		return g.do("POST", "/v1/subscriptions/inbox/messages", u.token(t, scopeSend), body).status == 202
 	})
+}
+
+// TestStorageIsAway: while the storage does not answer requests are told so, and when to come again, and the relay is not ready. What
+// failed once is looked at again.
+func TestStorageIsAway(t *testing.T) {
+	t.Parallel()
+	push := newPushService(t)
+	g, u := newRig(t, push), newUser(t)
+	g.register(u, "inbox", push, "/a")
+	g.relay.commits.failing.Store(true)
+	g.want(g.do("GET", "/readyz", "", ""), 200, "")
+	if g.relay.commits.failing.Load() {
+		t.Error("it is still said to fail")
+	}
+	g.relay.store.conn.Close()
+	for _, a := range []answer{
+		g.do("POST", "/v1/subscriptions/inbox/messages", u.token(t, scopeSend), "x"),
+		g.do("GET", "/v1/subscriptions/inbox", u.token(t, scopeRegister), ""),
+		g.do("GET", "/v1/subscriptions/inbox/events", u.token(t, scopeRegister), ""),
+		g.do("DELETE", "/v1/subscriptions/inbox", u.token(t, scopeRegister), ""),
+		g.do("DELETE", "/v1/user", u.token(t, scopeRegister), ""),
+	} {
+		if g.want(a, 503, "unavailable"); a.header.Get("Retry-After") == "" {
+			t.Error("no Retry-After")
+		}
+	}
+	g.want(g.do("GET", "/readyz", "", ""), 503, "unavailable")
+	k := subscriptionKey{u.kid, "inbox"}
+	err := g.relay.commits.commit(t.Context(), &change{key: k, writes: []write{{subject: g.relay.store.tokensSubject(k)}}})
+	if !errors.Is(err, errUnavailable) || !g.relay.commits.failing.Load() {
+		t.Error("it is not noticed that nothing can be written")
+	}
 }

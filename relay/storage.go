@@ -23,6 +23,7 @@ import (
 //	<prefix>.msg.<service>.<kid>.<id>.<key>  a message, encrypted; then, in its place, its receipt
 //	<prefix>.msg.-.<kid>.<id>.tokens         the newest call for tokens
 //	<prefix>.hold.<service>.<origin>         until when a push service wants to be left alone
+//	<prefix>.probe                           nothing: written to see whether the disk takes anything again
 //
 // Each service has a durable pull consumer for <prefix>.msg.<service>.>.
 //
@@ -179,6 +180,14 @@ func (s *store) bytes(ctx context.Context) (uint64, error) {
 		return 0, err
 	}
 	return info.State.Bytes, nil
+}
+
+// writable returns an error unless something can be written.
+func (s *store) writable(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	_, err := s.js.Publish(ctx, s.prefix+".probe", nil)
+	return err
 }
 
 // serverLog takes what the embedded server has to say.
