@@ -192,6 +192,45 @@ async function signed(bench, rounds) {
   return times;
 }
 
+/**
+ * Milliseconds of push tokens of a lease while the vault is locked, one and ten in a call, each of them counted and
+ * logged: as many as a lease gives within an hour. Beside one, a jwt.sign of another vault, in turn.
+ */
+async function leased(bench) {
+  const { page, frame } = await opened(bench, "leased");
+  await begin(page, "vault.create", { persistence: "device", lock: "passphrase" });
+  await newPassphrase(frame, PASSPHRASE);
+  await ended(page);
+  const kid = await page.evaluate(async () => (await kms.keys.create({ purpose: "vapid" })).key.kid);
+  await begin(page, "lease.grant", { kid, relay: "https://relay.example", endpoint: "https://push.example/x", perHour: 240, perDay: 2000 });
+  await frame.fill({ "#passphrase": PASSPHRASE }, "#confirm");
+  const { result } = await ended(page);
+  const times = await page.evaluate(async (lease) => {
+    await kms.vault.lock();
+    const other = await connect({ ...configuration, account: "beside a lease", container: document.querySelector("#kms") });
+    await other.vault.create({ persistence: "device", lock: "none" });
+    const { kid } = (await other.keys.create({ purpose: "signing", alg: "ES256" })).key;
+    const token = (count) => kms.token.vapid({ lease, endpoint: "https://push.example/x", subject: "mailto:push@example.com", ttlSeconds: 900, count });
+    const sign = () => other.jwt.sign({ kid, audience: "https://api.example", ttlSeconds: 60 });
+    const took = async (call) => {
+      const start = performance.now();
+      await call();
+      return performance.now() - start;
+    };
+    for (let i = 0; i < 40; i++) await Promise.all([token(1), sign()]);
+    const one = [], ten = [], beside = [];
+    for (let i = 0; i < 80; i++) {
+      one.push(await took(() => token(1)));
+      beside.push(await took(sign));
+    }
+    for (let i = 0; i < 12; i++) ten.push(await took(() => token(10)));
+    other.close();
+    return { one, ten, beside };
+  }, result.lease.id);
+  await page.close();
+  return times;
+}
+
 async function measure(engine, site) {
   const directory = await mkdtemp(join(tmpdir(), "kms-bench-"));
   const preferences = { ...precise, "browser.download.folderList": 2, "browser.download.dir": directory, "browser.download.alwaysOpenPanel": false };
@@ -205,6 +244,9 @@ async function measure(engine, site) {
     const mean = (times) => [times.reduce((sum, time) => sum + time, 0) / times.length];
     row("jwt.sign of a vault with a mirror, beside one without", kept, "≤ 1.05×", alone);
     row("the same, mean", mean(kept), "≤ 1.05×", mean(alone));
+    const { one, ten, beside } = await leased(bench);
+    row("a push token of a lease, locked, beside jwt.sign", one, "< 3", beside);
+    row("ten of them in one call", ten, "< 10");
     const { page, frame } = await opened(bench, "user");
     if (engine === "chromium") await page.saveDownloads(directory);
     await begin(page, "vault.create", { persistence: "device", lock: "passphrase" });
