@@ -411,9 +411,9 @@ type PushTokens struct {
 // the lease's public key.
 type RelayTokenParams struct {
 	Lease        string `json:"lease" check:"required,max=22"`
-	Scope        string `json:"scope" check:"required,enum=register|send"` // register: all that its user may do; send: give it messages
-	Subscription string `json:"subscription,omitzero" check:"max=64"`      // for this one only; without it for all of the user's
-	TTLSeconds   int64  `json:"ttlSeconds" check:"required,min=1,max=86400"`
+	Scope        string `json:"scope" check:"required,enum=register|send"`   // register: all that its user may do; send: give it messages
+	Subscription string `json:"subscription,omitzero" check:"max=64"`        // for this one only; without it for all of the user's
+	TTLSeconds   int64  `json:"ttlSeconds" check:"required,min=1,max=86400"` // at most what the lease allows a token, and not beyond its end
 }
 
 // GrantLeaseParams are the parameters of lease.grant: what a relay is to be allowed. The user sees all of it.
@@ -422,7 +422,7 @@ type GrantLeaseParams struct {
 	Relay        string `json:"relay" check:"required,max=512"`                   // origin: https, or http on this device
 	Endpoint     string `json:"endpoint" check:"required,max=2048"`               // of the push subscription; the lease holds for its push service
 	LifeSeconds  int64  `json:"lifeSeconds,omitzero" check:"min=300,max=2592000"` // default 43200: twelve hours
-	TokenSeconds int64  `json:"tokenSeconds,omitzero" check:"min=60,max=86400"`   // longest life of a push token, default 900
+	TokenSeconds int64  `json:"tokenSeconds,omitzero" check:"min=60,max=86400"`   // longest life of a token, default 900
 	PerHour      int    `json:"perHour,omitzero" check:"min=1,max=240"`           // default 60; how many tokens all leases of the vault may have given within an hour for this one to give more
 	PerDay       int    `json:"perDay,omitzero" check:"min=1,max=2000"`           // default 500
 }

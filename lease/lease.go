@@ -67,7 +67,7 @@ type Terms struct {
 	KID     string `json:"kid"`     // of the one key that signs under it
 	Relay   string `json:"relay"`   // origin; the audience of relay tokens
 	Service string `json:"service"` // origin of the push service; the audience of push tokens
-	Token   int64  `json:"token"`   // longest life of a push token
+	Token   int64  `json:"token"`   // longest life of a token
 	PerHour int    `json:"perHour"` // it stops when that many tokens were given within an hour
 	PerDay  int    `json:"perDay"`  // and within a day
 }
@@ -80,8 +80,8 @@ func (t Terms) check() error {
 			return fmt.Errorf("%d, %d to %d wanted: %w", n.got, n.least, n.most, ErrTerms)
 		}
 	}
-	if t.KID == "" || t.Relay == "" || t.Service == "" {
-		return fmt.Errorf("no key, relay or push service: %w", ErrTerms)
+	if t.KID == "" || t.Relay == "" || t.Service == "" || t.Relay == t.Service {
+		return fmt.Errorf("no key, relay or push service, or one for both: %w", ErrTerms)
 	}
 	return nil
 }
@@ -258,16 +258,16 @@ func (b *Book) Issue(id string, u Use, clock int64) (*Lease, error) {
 
 // Allows returns what stands against tokens at that time, leaving their number aside: as Issue.
 func (l *Lease) Allows(u Use, now int64) error {
-	place, longest := l.Service, l.Token
+	place := l.Service
 	if u.Relay {
-		place, longest = l.Relay, MaxToken
+		place = l.Relay
 	}
 	switch err := l.Runs(now); {
 	case err != nil:
 		return err
 	case u.Audience != place:
 		return ErrPlace
-	case u.Expires > l.ExpiresAt || u.Expires-now > longest || u.Expires <= now:
+	case u.Expires > l.ExpiresAt || u.Expires-now > l.Token || u.Expires <= now:
 		return ErrLong
 	case u.Count < 1:
 		return ErrQuota

@@ -29,7 +29,8 @@ func TestLife(t *testing.T) {
 	}{
 		{"as allowed", use, 1000, nil},
 		{"another service", Use{Audience: "https://other.example", Expires: 1001, Count: 1}, 1000, ErrPlace},
-		{"for the relay", Use{Audience: "https://relay.example", Relay: true, Expires: 1000 + DefaultLife, Count: 1}, 1000, nil},
+		{"for the relay", Use{Audience: "https://relay.example", Relay: true, Expires: 1000 + DefaultToken, Count: 1}, 1000, nil},
+		{"for the relay, too long", Use{Audience: "https://relay.example", Relay: true, Expires: 1001 + DefaultToken, Count: 1}, 1000, ErrLong},
 		{"the relay as push service", Use{Audience: "https://relay.example", Expires: 1001, Count: 1}, 1000, ErrPlace},
 		{"a second too long", Use{Audience: use.Audience, Expires: use.Expires + 1, Count: 1}, 1000, ErrLong},
 		{"beyond the lease", Use{Audience: use.Audience, Expires: l.ExpiresAt + 1, Count: 1}, l.ExpiresAt - 1, ErrLong},
@@ -49,6 +50,7 @@ func TestTerms(t *testing.T) {
 		"no key":            func(t *Terms, _ *int64) { t.KID = "" },
 		"no relay":          func(t *Terms, _ *int64) { t.Relay = "" },
 		"no service":        func(t *Terms, _ *int64) { t.Service = "" },
+		"one for both":      func(t *Terms, _ *int64) { t.Service = t.Relay },
 		"token too short":   func(t *Terms, _ *int64) { t.Token = MinToken - 1 },
 		"token too long":    func(t *Terms, _ *int64) { t.Token = MaxToken + 1 },
 		"none an hour":      func(t *Terms, _ *int64) { t.PerHour = 0 },
@@ -193,7 +195,7 @@ func (h *history) issue(id string) {
 		h.Fatalf("a token of a lease that had ended")
 	case u.Expires > granted.ExpiresAt || u.Expires > granted.GrantedAt+MaxLife:
 		h.Fatalf("a token until %d of a lease until %d, granted at %d", u.Expires, granted.ExpiresAt, granted.GrantedAt)
-	case u.Expires-h.latest > MaxToken, !u.Relay && u.Expires-h.latest > granted.Token:
+	case u.Expires-h.latest > granted.Token:
 		h.Fatalf("a token that lives %d s, %d allowed", u.Expires-h.latest, granted.Token)
 	case lastHour > granted.PerHour || lastDay > granted.PerDay:
 		h.Fatalf("%d tokens an hour and %d a day, %d and %d allowed", lastHour, lastDay, granted.PerHour, granted.PerDay)

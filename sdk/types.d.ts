@@ -440,7 +440,7 @@ export interface RelayTokenParams {
   scope: "register" | "send";
   /** for this one only; without it for all of the user's (max=64) */
   subscription?: string;
-  /** (min=1, max=86400) */
+  /** at most what the lease allows a token, and not beyond its end (min=1, max=86400) */
   ttlSeconds: number;
 }
 
@@ -454,7 +454,7 @@ export interface GrantLeaseParams {
   endpoint: string;
   /** default 43200: twelve hours (min=300, max=2592000) */
   lifeSeconds?: number;
-  /** longest life of a push token, default 900 (min=60, max=86400) */
+  /** longest life of a token, default 900 (min=60, max=86400) */
   tokenSeconds?: number;
   /** default 60; how many tokens all leases of the vault may have given within an hour for this one to give more (min=1, max=240) */
   perHour?: number;

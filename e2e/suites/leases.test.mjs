@@ -61,7 +61,7 @@ eachEngine("leases", (bench, engine) => {
         jtis.add(jti);
       }
       assert.equal(jtis.size, 10);
-      const { token } = await call(tab, "token.relay", { lease: lease.id, scope: "send", subscription: "s1", ttlSeconds: 3600 });
+      const { token } = await call(tab, "token.relay", { lease: lease.id, scope: "send", subscription: "s1", ttlSeconds: 900 });
       const { payload } = await verifyJWT(token, key, { audience: RELAY, typ: "kms-relay+jwt", subject: "s1" });
       assert.equal(payload.scope, "send");
     }

@@ -55,7 +55,7 @@ func push(id string) map[string]any {
 }
 
 func relay(id string) map[string]any {
-	return map[string]any{"lease": id, "scope": "send", "subscription": "s1", "ttlSeconds": 3600}
+	return map[string]any{"lease": id, "scope": "send", "subscription": "s1", "ttlSeconds": 900}
 }
 
 func (c *Client) leases() api.LeaseList {
@@ -170,7 +170,7 @@ func testLeaseBounds(t *testing.T, p Platform) {
 			t.Errorf("%s: %v", name, f)
 		}
 	}
-	s.c.Refused(api.Denied, "token.relay", with(relay(l.ID), "ttlSeconds", 3601))
+	s.c.Refused(api.Denied, "token.relay", with(relay(l.ID), "ttlSeconds", 901))
 	s.c.Refused(api.InvalidRequest, "token.relay", with(relay(l.ID), "subscription", "a/b"))
 	if list := s.c.leases(); list.LastDay != 0 || get(s.c, k.KID).Uses != 0 {
 		t.Errorf("what was refused counts: %+v", list)
@@ -208,6 +208,7 @@ func testLeaseGrants(t *testing.T, p Platform) {
 		"http":                          {with(params, "relay", "http://relay.example"), api.InvalidRequest},
 		"http on a name like localhost": {with(params, "relay", "http://localhost.example"), api.InvalidRequest},
 		"user information":              {with(params, "relay", "https://u@relay.example"), api.InvalidRequest},
+		"the push service as relay":     {with(params, "relay", service), api.InvalidRequest},
 		"an endpoint without TLS":       {with(params, "endpoint", "http://push.example.net/x"), api.InvalidRequest},
 		"too long a life":               {with(params, "lifeSeconds", lease.MaxLife+1), api.InvalidRequest},
 	} {
