@@ -240,14 +240,18 @@ func TestTokenIsReused(t *testing.T) {
 func TestExpires(t *testing.T) {
 	t.Parallel()
 	push := newPushService(t)
-	push.answer = status(1, 503, "Retry-After", "2")
+	push.answer = status(1, 503, "Retry-After", "5")
 	g, u := newRig(t, push), newUser(t)
 	g.register(u, "inbox", push, "/a")
+	started := time.Now()
 	g.want(g.do("PUT", "/v1/subscriptions/poor", u.token(t, scopeRegister), registrationBody(t, u, push.subscribe(t, "/b"))), 201, "")
 	soon, long := g.send(u, "inbox", "1", "TTL", "1"), g.send(u, "inbox", "2", "TTL", "100")
 	poor := g.send(u, "poor", "3", "TTL", "1")
 	if r := g.outcome(u, "inbox", soon); r.Outcome != outcomeExpired {
 		t.Errorf("%+v", r)
+	}
+	if took := time.Since(started); took > 4500*time.Millisecond {
+		t.Errorf("a message with a TTL of 1 s was given up after %s, when the push service could be asked again", took)
 	}
 	if r := g.outcome(u, "poor", poor); r.Outcome != outcomeUnauthorized {
 		t.Errorf("%+v", r)

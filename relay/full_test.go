@@ -41,6 +41,9 @@ func TestFullStorage(t *testing.T) {
 	if len(accepted) < 100 || len(accepted) == 32*60 {
 		t.Fatalf("%d were accepted", len(accepted))
 	}
+	if used := must[uint64](t)(g.relay.store.bytes(t.Context())); used > minStore/10*9+8<<10 {
+		t.Errorf("%d bytes are used: nothing is left for receipts", used)
+	}
 	g.restart()
 	g.want(g.do("PUT", "/v1/subscriptions/inbox/tokens", u.token(t, scopeRegister), `{"tokens":["`+u.vapid(t, push.URL, 2e9*3600)+`"]}`), 200, "")
 	eventually(t, "all are sent", func() bool { return g.state(u, "inbox").Queued == 0 })

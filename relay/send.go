@@ -92,6 +92,7 @@ func (r *Relay) accept(ctx context.Context, k subscriptionKey, p *post) (string,
 			return "", err
 		}
 		id, err := r.enqueue(ctx, k, sub, p, former)
+		r.space.give(len(p.body), err == nil)
 		switch {
 		case errors.Is(err, errConflict): // the same key, at the same time
 			continue

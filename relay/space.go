@@ -12,9 +12,10 @@ type space struct {
 	store *store
 	limit uint64
 
-	mu     sync.Mutex
-	looked time.Time
-	used   uint64 // as of then, and what was let in since
+	mu      sync.Mutex
+	looked  time.Time
+	used    uint64 // as of then, and what was written since
+	pending uint64 // was let in, and is not written yet
 }
 
 const (
@@ -26,7 +27,7 @@ func newSpace(s *store, maxStore int64) *space {
 	return &space{store: s, limit: uint64(maxStore / 10 * 9)}
 }
 
-// take reports whether there is room for one more message.
+// take reports whether there is room for one more message, and keeps it until give.
 func (s *space) take(ctx context.Context, body int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -37,9 +38,20 @@ func (s *space) take(ctx context.Context, body int) bool {
 		}
 	}
 	size := uint64(body + recordSize)
-	if s.used+size > s.limit {
+	if s.used+s.pending+size > s.limit {
 		return false
 	}
-	s.used += size
+	s.pending += size
 	return true
+}
+
+// give says that a message for which room was taken is written, or will not be.
+func (s *space) give(body int, written bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	size := uint64(body + recordSize)
+	s.pending -= size
+	if written {
+		s.used += size
+	}
 }
