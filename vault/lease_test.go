@@ -108,9 +108,9 @@ func TestLeaseCopy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := *v
-	other.share[0] ^= 1
-	_, err = other.openLease(t.Context(), id, &copied)
+	v.share[0] ^= 1
+	_, err = v.openLease(t.Context(), id, &copied)
+	v.share[0] ^= 1
 	damaged("with another share", err)
 	for name, change := range map[string]func(*leaseKey){
 		"another kid":     func(c *leaseKey) { c.Key.KID = "x" },
