@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kms-enclave/kms-enclave/internal/must"
 	"github.com/kms-enclave/kms-enclave/webpush"
 )
 
@@ -103,7 +104,7 @@ func BenchmarkStart(b *testing.B) {
 // fill writes subscriptions as registering them does, without the HTTP.
 func fill(b *testing.B, g *rig, u *user, count int) {
 	token := u.vapid(b, "https://fcm.googleapis.com", 20*time.Hour)
-	receiver := must[*webpush.Receiver](b)(webpush.GenerateReceiver())
+	receiver := must.Get[*webpush.Receiver](b)(webpush.GenerateReceiver())
 	var all sync.WaitGroup
 	for worker := range 300 {
 		all.Go(func() {
@@ -128,5 +129,5 @@ func residentMB(b *testing.B) float64 {
 	if err != nil || found == nil {
 		b.Skip("no /proc here")
 	}
-	return must[float64](b)(strconv.ParseFloat(string(found[1]), 64)) / 1024
+	return must.Get[float64](b)(strconv.ParseFloat(string(found[1]), 64)) / 1024
 }

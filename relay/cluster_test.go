@@ -9,13 +9,15 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/kms-enclave/kms-enclave/internal/must"
 )
 
 // startCluster starts three nodes of NATS in this process, on loopback.
 func startCluster(t *testing.T) (nodes []*server.Server, urls []string) {
 	var ports []int
 	for range 3 {
-		l := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
+		l := must.Get[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
 		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
 		l.Close()
 	}
@@ -24,7 +26,7 @@ func startCluster(t *testing.T) (nodes []*server.Server, urls []string) {
 		routes += fmt.Sprintf("nats://127.0.0.1:%d,", p)
 	}
 	for i, p := range ports {
-		s := must[*server.Server](t)(server.NewServer(&server.Options{
+		s := must.Get[*server.Server](t)(server.NewServer(&server.Options{
 			ServerName: fmt.Sprint("node", i), Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), SyncAlways: true, NoSigs: true, NoLog: true,
 			Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: p}, Routes: server.RoutesFromStr(routes[:len(routes)-1]),
 		}))

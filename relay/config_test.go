@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kms-enclave/kms-enclave/internal/must"
 )
 
 // TestConfig is everything that a configuration can be refused for.
@@ -86,8 +88,8 @@ func TestSettings(t *testing.T) {
 		if !ok {
 			value = "value"
 		}
-		before := string(must[[]byte](t)(c.JSON()))
-		if err := s.Set(&c, value); err != nil || before == string(must[[]byte](t)(c.JSON())) {
+		before := string(must.Get[[]byte](t)(c.JSON()))
+		if err := s.Set(&c, value); err != nil || before == string(must.Get[[]byte](t)(c.JSON())) {
 			t.Errorf("%s sets nothing: %v", s.Name, err)
 		}
 		if want := "KMS_RELAY_" + strings.ToUpper(strings.ReplaceAll(s.Name, "-", "_")); s.Variable() != want {
@@ -105,14 +107,14 @@ func TestSettings(t *testing.T) {
 func TestOneProcess(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")
-	lock := must[*os.File](t)(lockData(dir))
+	lock := must.Get[*os.File](t)(lockData(dir))
 	if _, err := lockData(dir); !errors.Is(err, ErrLocked) {
 		t.Errorf("%v", err)
 	}
 	lock.Close()
-	lock = must[*os.File](t)(lockData(dir))
+	lock = must.Get[*os.File](t)(lockData(dir))
 	lock.Close()
-	if info := must[os.FileInfo](t)(os.Stat(dir)); info.Mode().Perm() != 0o700 {
+	if info := must.Get[os.FileInfo](t)(os.Stat(dir)); info.Mode().Perm() != 0o700 {
 		t.Errorf("%s", info.Mode())
 	}
 }

@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/kms-enclave/kms-enclave/internal/must"
 )
 
 // childConfig is the variable that makes the test's binary a relay, for tests that kill one.
@@ -71,7 +73,7 @@ func startChild(t *testing.T, file string) *child {
 	cmd.Env = append(os.Environ(), childConfig+"="+file)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
-	out := must[interface{ Read([]byte) (int, error) }](t)(cmd.StdoutPipe())
+	out := must.Get[interface{ Read([]byte) (int, error) }](t)(cmd.StdoutPipe())
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +149,7 @@ func TestCrash(t *testing.T) {
 	c.AttemptTime = Duration(5 * time.Second) // one whose answer does not come in time is repeated, too
 	c.Services[len(c.Services)-1].Parallel = parallel
 	file := t.TempDir() + "/relay.json"
-	if err := os.WriteFile(file, must[[]byte](t)(c.JSON()), 0o600); err != nil {
+	if err := os.WriteFile(file, must.Get[[]byte](t)(c.JSON()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	u := newUser(t)

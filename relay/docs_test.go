@@ -7,11 +7,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/kms-enclave/kms-enclave/internal/must"
 )
 
 // guide is docs/relay.md.
 func guide(t *testing.T) string {
-	return string(must[[]byte](t)(os.ReadFile("../docs/relay.md")))
+	return string(must.Get[[]byte](t)(os.ReadFile("../docs/relay.md")))
 }
 
 // TestGuideHasEveryProblem: the table of problems is that of the code, no more and no less.
@@ -27,8 +29,8 @@ func TestGuideHasEveryProblem(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("docs/relay.md has\n%q, the code\n%q", got, want)
 	}
-	for _, file := range must[[]string](t)(sourceFiles()) {
-		for _, made := range regexp.MustCompile(`&problem\{code: "([^"]+)"`).FindAllStringSubmatch(string(must[[]byte](t)(os.ReadFile(file))), -1) {
+	for _, file := range must.Get[[]string](t)(sourceFiles()) {
+		for _, made := range regexp.MustCompile(`&problem\{code: "([^"]+)"`).FindAllStringSubmatch(string(must.Get[[]byte](t)(os.ReadFile(file))), -1) {
 			if !slices.ContainsFunc(problems, func(p *problem) bool { return p.code == made[1] }) {
 				t.Errorf("%s: %s is not in the list of problems", file, made[1])
 			}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kms-enclave/kms-enclave/internal/must"
 )
 
 // event is one that a client got.
@@ -26,12 +28,12 @@ func (g *rig) listen(u *user, id, last string) *listener {
 
 func (g *rig) listenWith(token, id, last string) *listener {
 	g.t.Helper()
-	q := must[*http.Request](g.t)(http.NewRequestWithContext(g.t.Context(), "GET", g.server.URL+"/v1/subscriptions/"+id+"/events", nil))
+	q := must.Get[*http.Request](g.t)(http.NewRequestWithContext(g.t.Context(), "GET", g.server.URL+"/v1/subscriptions/"+id+"/events", nil))
 	q.Header.Set("Authorization", "Bearer "+token)
 	if last != "" {
 		q.Header.Set("Last-Event-ID", last)
 	}
-	response := must[*http.Response](g.t)(http.DefaultClient.Do(q))
+	response := must.Get[*http.Response](g.t)(http.DefaultClient.Do(q))
 	l := &listener{g.t, response, make(chan string, 1000)}
 	if response.StatusCode == http.StatusOK {
 		go func() {

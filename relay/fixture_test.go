@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kms-enclave/kms-enclave/internal/must"
 	"github.com/kms-enclave/kms-enclave/webpush"
 )
 
@@ -34,8 +35,8 @@ type user struct {
 }
 
 func newUser(t testing.TB) *user {
-	key := must[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
-	public := must[[]byte](t)(key.PublicKey.Bytes())
+	key := must.Get[*ecdsa.PrivateKey](t)(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	public := must.Get[[]byte](t)(key.PublicKey.Bytes())
 	return &user{key, public, thumbprint(public)}
 }
 
@@ -53,8 +54,8 @@ func (u *user) sign(input []byte) ([]byte, error) {
 
 // jws signs any header and claims.
 func (u *user) jws(t testing.TB, header, claims any) string {
-	input := encode(must[[]byte](t)(json.Marshal(header))) + "." + encode(must[[]byte](t)(json.Marshal(claims)))
-	return input + "." + encode(must[[]byte](t)(u.sign([]byte(input))))
+	input := encode(must.Get[[]byte](t)(json.Marshal(header))) + "." + encode(must.Get[[]byte](t)(json.Marshal(claims)))
+	return input + "." + encode(must.Get[[]byte](t)(u.sign([]byte(input))))
 }
 
 func (u *user) header() map[string]any {
@@ -70,17 +71,7 @@ func (u *user) token(t testing.TB, s scope) string {
 }
 
 func (u *user) vapid(t testing.TB, audience string, life time.Duration) string {
-	return must[string](t)(webpush.SignToken(webpush.Claims{Audience: audience, Expires: time.Now().Add(life), Subject: "mailto:" + newID()}, u.sign))
-}
-
-func must[T any](t testing.TB) func(T, error) T {
-	return func(v T, err error) T {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
+	return must.Get[string](t)(webpush.SignToken(webpush.Claims{Audience: audience, Expires: time.Now().Add(life), Subject: "mailto:" + newID()}, u.sign))
 }
 
 // pushService is a push service that checks what real ones check, and decrypts as a user agent does.
@@ -181,7 +172,7 @@ func (p *pushService) set(f func(*pushService)) {
 
 // subscribe makes a push subscription, as JSON.
 func (p *pushService) subscribe(t testing.TB, path string) pushSubscription {
-	receiver := must[*webpush.Receiver](t)(webpush.GenerateReceiver())
+	receiver := must.Get[*webpush.Receiver](t)(webpush.GenerateReceiver())
 	p.set(func(p *pushService) { p.receivers[path] = receiver })
 	var s pushSubscription
 	s.Endpoint = p.URL + path
@@ -239,7 +230,7 @@ func (g *rig) open(options ...Option) {
 	if err := g.config.Check(); err != nil {
 		g.t.Fatal(err)
 	}
-	g.relay = must[*Relay](g.t)(Open(context.Background(), g.config, NewLog(&lockedWriter{w: g.log}, "text"), options...))
+	g.relay = must.Get[*Relay](g.t)(Open(context.Background(), g.config, NewLog(&lockedWriter{w: g.log}, "text"), options...))
 	g.server = httptest.NewServer(g.relay.Handler())
 }
 
@@ -280,7 +271,7 @@ func (a answer) problem() string {
 
 func (g *rig) do(method, path, token, body string, header ...string) answer {
 	g.t.Helper()
-	q := must[*http.Request](g.t)(http.NewRequest(method, g.server.URL+path, strings.NewReader(body)))
+	q := must.Get[*http.Request](g.t)(http.NewRequest(method, g.server.URL+path, strings.NewReader(body)))
 	if token != "" {
 		q.Header.Set("Authorization", "Bearer "+token)
 	}
@@ -306,7 +297,7 @@ func (g *rig) want(a answer, status int, code string) answer {
 }
 
 func registrationBody(t testing.TB, u *user, s pushSubscription, tokens ...string) string {
-	return string(must[[]byte](t)(json.Marshal(registration{s, encode(u.public), tokens})))
+	return string(must.Get[[]byte](t)(json.Marshal(registration{s, encode(u.public), tokens})))
 }
 
 // register registers a subscription with a token for an hour and one for two.

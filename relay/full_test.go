@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/kms-enclave/kms-enclave/internal/must"
 )
 
 // TestFullStorage: when the storage is full messages are answered with 507, none that was accepted is lost, stashes can still be
@@ -41,7 +43,7 @@ func TestFullStorage(t *testing.T) {
 	if len(accepted) < 100 || len(accepted) == 32*60 {
 		t.Fatalf("%d were accepted", len(accepted))
 	}
-	if used := must[uint64](t)(g.relay.store.bytes(t.Context())); used > minStore/10*9+8<<10 {
+	if used := must.Get[uint64](t)(g.relay.store.bytes(t.Context())); used > minStore/10*9+8<<10 {
 		t.Errorf("%d bytes are used: nothing is left for receipts", used)
 	}
 	g.restart()

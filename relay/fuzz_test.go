@@ -13,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/kms-enclave/kms-enclave/internal/must"
 	"github.com/kms-enclave/kms-enclave/webpush"
 )
 
@@ -42,8 +43,8 @@ func FuzzToken(f *testing.F) {
 // FuzzRegistration: what passes has a known push service, keys on the curve, and a record that comes back as it was.
 func FuzzRegistration(f *testing.F) {
 	u := newUser(f)
-	r := &Relay{services: must[[]*service](f)(newServices(Default())), now: time.Now}
-	receiver := must[*webpush.Receiver](f)(webpush.GenerateReceiver())
+	r := &Relay{services: must.Get[[]*service](f)(newServices(Default())), now: time.Now}
+	receiver := must.Get[*webpush.Receiver](f)(webpush.GenerateReceiver())
 	s := pushSubscription{Endpoint: "https://fcm.googleapis.com/fcm/send/x"}
 	s.Keys.P256DH, s.Keys.Auth = encode(receiver.Keys().Public()), encode(receiver.Keys().Auth())
 	f.Add(registrationBody(f, u, s, u.vapid(f, "https://fcm.googleapis.com", time.Hour)))
@@ -76,7 +77,7 @@ func FuzzRegistration(f *testing.F) {
 
 // FuzzEndpoint: what is taken for a push service's is one for net/http as well.
 func FuzzEndpoint(f *testing.F) {
-	r := &Relay{services: must[[]*service](f)(newServices(Default()))}
+	r := &Relay{services: must.Get[[]*service](f)(newServices(Default()))}
 	for _, seed := range []string{"https://fcm.googleapis.com/x", "https://a.push.apple.com:443/x?y", "https://fcm.googleapis.com@x/", "https://x\\@fcm.googleapis.com/"} {
 		f.Add(seed)
 	}
@@ -135,7 +136,7 @@ func FuzzRecord(f *testing.F) {
 func FuzzConfig(f *testing.F) {
 	c := Default()
 	c.Origin, c.Data = testOrigin, "data"
-	f.Add(string(must[[]byte](f)(c.JSON())))
+	f.Add(string(must.Get[[]byte](f)(c.JSON())))
 	f.Add(`{"services":[{"host":"*.a.example","private":true}],"trustedProxies":["10.0.0.0/8"]}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		c := Default()
@@ -144,7 +145,7 @@ func FuzzConfig(f *testing.F) {
 			return
 		}
 		again := Default()
-		if err := again.Merge(must[[]byte](t)(c.JSON())); err != nil || again.Check() != nil {
+		if err := again.Merge(must.Get[[]byte](t)(c.JSON())); err != nil || again.Check() != nil {
 			t.Errorf("%s: %v", text, err)
 		}
 	})
@@ -159,7 +160,7 @@ func FuzzAddress(f *testing.F) {
 		if publicOnly("tcp4", address, nil) != nil {
 			return
 		}
-		a := must[netip.AddrPort](t)(netip.ParseAddrPort(address)).Addr().Unmap()
+		a := must.Get[netip.AddrPort](t)(netip.ParseAddrPort(address)).Addr().Unmap()
 		if a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() || a.IsMulticast() || a.IsUnspecified() || a.IsInterfaceLocalMulticast() {
 			t.Errorf("%s", address)
 		}

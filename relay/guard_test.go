@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/kms-enclave/kms-enclave/internal/must"
 )
 
 // TestAddresses is which addresses a push service may have.
@@ -34,7 +36,7 @@ func TestAddresses(t *testing.T) {
 
 // nameServer answers every question with one address.
 func nameServer(t *testing.T, addr netip.Addr) *net.Resolver {
-	c := must[net.PacketConn](t)(net.ListenPacket("udp", "127.0.0.1:0"))
+	c := must.Get[net.PacketConn](t)(net.ListenPacket("udp", "127.0.0.1:0"))
 	t.Cleanup(func() { c.Close() })
 	go func() {
 		b := make([]byte, 1500)
@@ -75,7 +77,7 @@ func dnsAnswer(question []byte, addr netip.Addr) ([]byte, error) {
 // the message is refused with a receipt. The address listens, so that only the guard can be what stops it.
 func TestNameOfPrivateAddress(t *testing.T) {
 	t.Parallel()
-	l := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
+	l := must.Get[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
 	defer l.Close()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	for _, addr := range []string{"127.0.0.1", "::ffff:127.0.0.1"} {
@@ -104,7 +106,7 @@ func TestEndpoints(t *testing.T) {
 	t.Parallel()
 	c := testConfig(t, nil)
 	c.Services = append(c.Services, Service{Host: "push.house:8443", Private: true})
-	r := &Relay{services: must[[]*service](t)(newServices(c))}
+	r := &Relay{services: must.Get[[]*service](t)(newServices(c))}
 	for endpoint, pattern := range map[string]string{
 		"https://fcm.googleapis.com/fcm/send/x":                          "fcm.googleapis.com",
 		"https://FCM.googleapis.com:443/x":                               "fcm.googleapis.com",

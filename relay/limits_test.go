@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kms-enclave/kms-enclave/internal/must"
 )
 
 // TestFlood: who asks too often is told to wait, by user and by address, and others are not.
@@ -109,7 +111,7 @@ func TestQueueIsBounded(t *testing.T) {
 
 // serving runs the relay's own server on a listener, as the command does.
 func serving(t *testing.T, g *rig) (addr string, stop context.CancelFunc, ended chan error) {
-	l := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
+	l := must.Get[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
 	ctx, cancel := context.WithCancel(context.Background())
 	ended = make(chan error, 1)
 	relay := g.relay
@@ -126,14 +128,14 @@ func TestSlowAndHugeRequests(t *testing.T) {
 	addr, _, _ := serving(t, g)
 	var slow []net.Conn
 	for range 200 {
-		c := must[net.Conn](t)(net.Dial("tcp", addr))
+		c := must.Get[net.Conn](t)(net.Dial("tcp", addr))
 		defer c.Close()
 		_, _ = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ")
 		slow = append(slow, c)
 	}
-	response := must[*http.Response](t)(http.Get("http://" + addr + "/healthz"))
+	response := must.Get[*http.Response](t)(http.Get("http://" + addr + "/healthz"))
 	response.Body.Close()
-	c := must[net.Conn](t)(net.Dial("tcp", addr))
+	c := must.Get[net.Conn](t)(net.Dial("tcp", addr))
 	defer c.Close()
 	go func() {
 		_, _ = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: x\r\nX-Huge: "+strings.Repeat("x", 1<<20))
@@ -155,7 +157,7 @@ func TestSlowAndHugeRequests(t *testing.T) {
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	push := newPushService(t)
-	key := must[[]byte](t)(x509.MarshalPKCS8PrivateKey(push.TLS.Certificates[0].PrivateKey))
+	key := must.Get[[]byte](t)(x509.MarshalPKCS8PrivateKey(push.TLS.Certificates[0].PrivateKey))
 	file := t.TempDir() + "/key.pem"
 	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600); err != nil {
 		t.Fatal(err)
@@ -166,7 +168,7 @@ func TestTLS(t *testing.T) {
 				c.TLSCertificate, c.TLSKey = c.CA, file
 			}
 		})
-		one, two := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0")), must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
+		one, two := must.Get[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0")), must.Get[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
 		ctx, stop := context.WithCancel(context.Background())
 		ended, relay := make(chan error, 1), g.relay
 		g.relay = nil
@@ -176,7 +178,7 @@ func TestTLS(t *testing.T) {
 			if secure {
 				url, protocol = "https://", "HTTP/2.0"
 			}
-			response := must[*http.Response](t)(push.Client().Get(url + l.Addr().String() + "/readyz"))
+			response := must.Get[*http.Response](t)(push.Client().Get(url + l.Addr().String() + "/readyz"))
 			response.Body.Close()
 			if response.Proto != protocol || response.StatusCode != http.StatusOK {
 				t.Errorf("%s %d", response.Proto, response.StatusCode)

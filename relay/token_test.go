@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kms-enclave/kms-enclave/internal/must"
 	"github.com/kms-enclave/kms-enclave/webpush"
 )
 
@@ -39,7 +40,7 @@ func TestRelayTokens(t *testing.T) {
 	forged := &user{key: other.key, kid: u.kid}
 	whole := u.jws(t, u.header(), good)
 	parts := strings.Split(whole, ".")
-	vapid := must[string](t)(webpush.SignToken(webpush.Claims{Audience: testOrigin, Expires: now.Add(time.Hour)}, u.sign))
+	vapid := must.Get[string](t)(webpush.SignToken(webpush.Claims{Audience: testOrigin, Expires: now.Add(time.Hour)}, u.sign))
 	for _, test := range []struct {
 		name, token string
 		status      int
@@ -129,7 +130,7 @@ func TestTokenOfAnotherKey(t *testing.T) {
 // TestThumbprint is the P-256 key of RFC 7515 appendix A.3, with the digest that RFC 7638 gives it.
 func TestThumbprint(t *testing.T) {
 	t.Parallel()
-	x, y := must[[]byte](t)(decode("f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU")), must[[]byte](t)(decode("x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"))
+	x, y := must.Get[[]byte](t)(decode("f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU")), must.Get[[]byte](t)(decode("x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"))
 	if got := thumbprint(append(append([]byte{4}, x...), y...)); got != "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U" {
 		t.Errorf("%s", got)
 	}
@@ -143,7 +144,7 @@ func TestOneSpelling(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
 	token := u.token(t, scopeSend)
-	must[claimed](t)(parseToken(token))
+	must.Get[claimed](t)(parseToken(token))
 	for _, other := range []string{token[:10] + "\n" + token[10:], token[:10] + "\r" + token[10:], token + "=", " " + token} {
 		if _, err := parseToken(other); !errors.Is(err, errUnauthorized) {
 			t.Errorf("%q: %v", other, err)
