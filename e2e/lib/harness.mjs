@@ -91,7 +91,8 @@ export class App {
   }
 }
 
-async function command() {
+/** The real command: its path, and remove(). */
+export async function command() {
   if (process.env.KMS_ENCLAVE) return { path: process.env.KMS_ENCLAVE, remove() {} };
   const directory = await mkdtemp(join(tmpdir(), "kms-e2e-bin-"));
   const path = join(directory, "enclave");
