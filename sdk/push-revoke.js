@@ -123,7 +123,8 @@ export async function finish(record) {
       former.pop();
     });
   }
-  if (over && record.registered) await step("unregister", () => browser.unregister(record.scope));
+  if (over && record.registered && left.some((each) => each.step === "unsubscribe")) left.push({ step: "unregister" }); // with the worker the way to the subscription would go
+  else if (over && record.registered) await step("unregister", () => browser.unregister(record.scope));
   if (over && left.length === 0) await store.forget(record.scope);
   else if (former.length !== record.former.length) await store.amend(record.scope, { former });
   return { left, forgotten: forgotten && former.length === 0 };

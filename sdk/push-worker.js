@@ -6,4 +6,4 @@
 import "./push-worker-classic.js";
 
 /** @type {typeof import("./push-worker.d.ts").handlePush} */
-export const handlePush = /** @type {any} */ (globalThis).kmsPush.handlePush;
+export const handlePush = /** @type {any} */ (self).kmsPush.handlePush;

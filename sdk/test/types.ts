@@ -5,6 +5,8 @@ import type { Events, Kms, Launch, Methods, Status } from "../kms.js";
 import * as bytes from "../bytes.js";
 import * as errors from "../errors.js";
 import { METHODS } from "../methods.js";
+import { allowRelay, relays, type PushStatus, type Relay } from "../push.js";
+import { handlePush } from "../push-worker.js";
 import { defineWords, type Verification } from "../status.js";
 
 // The declarations are true: what the modules export fits them. (`connect` carries its declared type in kms.js.)
@@ -101,4 +103,27 @@ export async function shown(element: HTMLElementTagNameMap["kms-status"], kms: K
   kms.release.account = "bob";
   // @ts-expect-error no such verdict
   void (verdict === "fine");
+}
+
+export async function pushed(kms: Kms): Promise<void> {
+  const relay: Relay = await allowRelay(kms, { relay: "https://relay.example", worker: "/worker.js", scope: new URL("https://app.example/push/"), contact: "mailto:push@app.example", tokenSeconds: 3600 }, { signal: AbortSignal.timeout(1) });
+  const { left, until } = (await relay.renew({ lease: true })).tokens;
+  const { url, token, exp } = await relay.sendToken({ ttlSeconds: left + until });
+  const { lease, advice, arrivals, problem }: PushStatus = await relay.status();
+  void [url, token, exp, lease?.state === "running", advice.includes("renew-lease"), arrivals.alerts[0].kind === "rate", problem?.code];
+  const { stop } = relay.watch((event) => void (event.type === "receipt" ? event.outcome === "gone" : event.type === "ended" && event.problem.code));
+  stop();
+  await relay.resubscribe({ rotate: true });
+  for (const each of await relays(kms)) void (await each.revoke({ timeoutMs: 5 })).left[0]?.problem?.retryable;
+  handlePush({ show: (data) => ({ title: data?.text() ?? "", body: "b" }), fallback: { title: "t" }, open: "/inbox" });
+  // @ts-expect-error each relay needs a scope of its own
+  await allowRelay(kms, { relay: "https://relay.example", worker: "/worker.js", contact: "mailto:push@app.example" });
+  // @ts-expect-error nobody gives a token for ever
+  await relay.sendToken();
+  // @ts-expect-error no such advice
+  void advice.includes("hope");
+  // @ts-expect-error a notification has a title
+  handlePush({ show: () => ({ body: "b" }) });
+  // @ts-expect-error what the enclave granted is read-only
+  relay.lease = "another";
 }
