@@ -97,3 +97,15 @@ export async function onScreen(desktop, ...bodies) {
   });
   return seen;
 }
+
+/** A function that gives the service worker of a scope a push message, through any page of Chromium. */
+export async function deliveries(page, origin, scope = "/") {
+  const session = await page.handle.createCDPSession();
+  let registration;
+  session.on("ServiceWorker.workerRegistrationUpdated", ({ registrations }) => {
+    registration = registrations.find(({ scopeURL }) => scopeURL === origin + scope) ?? registration;
+  });
+  await session.send("ServiceWorker.enable");
+  const { registrationId } = await eventually("the registration", () => registration);
+  return (data) => session.send("ServiceWorker.deliverPushMessage", { origin, registrationId, data });
+}

@@ -72,7 +72,11 @@ export class RelayApp {
   async yes() {
     const frame = await this.#asked();
     const text = await frame.evaluate(() => document.querySelector("main").textContent);
-    await prove(frame, { passphrase: PASSPHRASE });
+    // What cannot be undone wants a word, too.
+    const word = await frame.evaluate(() => document.querySelector("#word") && document.querySelector("main strong[lang=en]").textContent);
+    await prove(frame, { passphrase: PASSPHRASE, ...(word && { word }) });
+    // The next dialog is another one: this one has gone, or says what is being done.
+    await eventually("the dialog's end", () => frame.evaluate(() => document.querySelector("#confirm") === null), { timeoutMs: 30_000 });
     return text;
   }
 
@@ -98,6 +102,20 @@ export class RelayApp {
   /** A call that asks nobody: what it gives, or its error. */
   ask(scope, method, options) {
     return this.page.evaluate((scope, method, options) => ask(scope, method, options), scope, method, options ?? {});
+  }
+
+  /** What a method of the enclave gives, or its error. */
+  method(name, params = {}) {
+    return this.page.evaluate((name, params) => method(name, params), name, params);
+  }
+
+  /** The status of the relay of a scope, once it is so. */
+  async status(scope, what, is) {
+    return await eventually(what, async () => {
+      const said = await this.ask(scope, "status");
+      if (!is(said)) throw new Error(JSON.stringify(said));
+      return said;
+    }, { timeoutMs: 20_000, everyMs: 200 });
   }
 
   browserHas(scope) {

@@ -52,6 +52,36 @@ Object.assign(window, {
     window.watching = (await at(scope)).watch((event) => window.watched.push({ ...event, ...(event.problem && { problem: told(event.problem) }) }));
   },
 
+  /** What a method of the enclave gives, or its error. */
+  async method(name, params) {
+    try {
+      return await kms.call(name, params);
+    } catch (error) {
+      return told(error);
+    }
+  },
+
+  /** Registers a service worker, without the SDK. */
+  async register(worker, type, scope) {
+    const registration = await navigator.serviceWorker.register(worker, { type, scope });
+    while (!registration.active) await new Promise((resolve) => setTimeout(resolve, 20));
+  },
+
+  /** What the service worker of a scope has counted. */
+  async counted(scope) {
+    const database = await new Promise((resolve, reject) => Object.assign(indexedDB.open("kms-enclave-push", 1), { onsuccess: ({ target }) => resolve(target.result), onerror: reject }));
+    const request = database.transaction("arrivals").objectStore("arrivals").get(location.origin + scope);
+    const counted = await new Promise((resolve) => (request.onsuccess = () => resolve(request.result ?? null)));
+    database.close();
+    return counted;
+  },
+
+  /** Ends a subscription as the browser might. */
+  async lose(scope) {
+    const registration = (await navigator.serviceWorker.getRegistrations()).find((each) => each.scope.endsWith(scope));
+    return await (await registration.pushManager.getSubscription()).unsubscribe();
+  },
+
   /** What the browser has at a scope: registrations, and the subscription's endpoint. */
   async browserHas(scope) {
     const registration = (await navigator.serviceWorker.getRegistrations()).find((each) => each.scope.endsWith(scope));

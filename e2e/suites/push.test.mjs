@@ -7,7 +7,7 @@ import { after, before, it } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { chosenEngines } from "../lib/engines.mjs";
 import { eventually } from "../lib/process.mjs";
-import { onScreen, PushApp, pushGroup } from "../lib/pushapp.mjs";
+import { deliveries, onScreen, PushApp, pushGroup } from "../lib/pushapp.mjs";
 import { ack, faults, PushService } from "../lib/pushservice.mjs";
 import { Sender } from "../lib/sender.mjs";
 
@@ -200,18 +200,6 @@ function chromium() {
       });
     });
   }
-}
-
-/** A function that gives the service worker of an origin a push message, through any page of Chromium. */
-async function deliveries(page, origin) {
-  const session = await page.handle.createCDPSession();
-  let registration;
-  session.on("ServiceWorker.workerRegistrationUpdated", ({ registrations }) => {
-    registration = registrations.find(({ scopeURL }) => scopeURL === `${origin}/`) ?? registration;
-  });
-  await session.send("ServiceWorker.enable");
-  const { registrationId } = await eventually("the registration", () => registration);
-  return (data) => session.send("ServiceWorker.deliverPushMessage", { origin, registrationId, data });
 }
 
 // WebKitGTK is built without the Push API. Web Push in Safari is Apple's own.
