@@ -122,11 +122,11 @@ const inUse = new Map();
  * @param {CallOptions} call
  * @returns {Promise<string>}
  */
-export async function registerToken(kms, { lease, leaseUntil, id }, call) {
+export async function registerToken(kms, { lease, leaseUntil, tokenSeconds, id }, call) {
   const name = `${lease} ${id}`;
   const known = inUse.get(name);
   if (known && known.exp > now() + SPARE_SECONDS) return known.token;
-  const made = await kms.token.relay({ lease, scope: "register", subscription: id, ttlSeconds: life(REGISTER_SECONDS, leaseUntil) }, call);
+  const made = await kms.token.relay({ lease, scope: "register", subscription: id, ttlSeconds: life(Math.min(REGISTER_SECONDS, tokenSeconds), leaseUntil) }, call);
   inUse.set(name, { token: made.token, exp: made.exp });
   return made.token;
 }
@@ -142,9 +142,9 @@ export const dropToken = ({ lease, id }) => void inUse.delete(`${lease} ${id}`);
  * @param {CallOptions} call
  * @returns {Promise<import("./push-store.js").Farewell | undefined>}
  */
-export async function farewellFor(kms, { lease, leaseUntil, id }, call) {
+export async function farewellFor(kms, { lease, leaseUntil, tokenSeconds, id }, call) {
   try {
-    const { token, exp } = await kms.token.relay({ lease, scope: "register", subscription: id, ttlSeconds: life(MAX_TOKEN_SECONDS, leaseUntil) }, call);
+    const { token, exp } = await kms.token.relay({ lease, scope: "register", subscription: id, ttlSeconds: life(tokenSeconds, leaseUntil) }, call);
     return { id, token, exp };
   } catch (error) {
     // Ended, expired, or too many tokens: that keeps nobody from revoking.

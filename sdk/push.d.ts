@@ -148,7 +148,7 @@ export interface Relay {
    */
   resubscribe(options?: { rotate?: boolean } & CallOptions): Promise<void>;
 
-  /** A token for whoever may send. Works while the vault is locked. ttlSeconds: 1 to 86,400, and not beyond the lease's end. */
+  /** A token for whoever may send. Works while the vault is locked. ttlSeconds: at most the tokenSeconds of the relay, and not beyond the lease's end. */
   sendToken(options: { ttlSeconds: number } & CallOptions): Promise<SendToken>;
 
   /** Asks everybody and compares. It rejects only if the app's own storage fails. */
