@@ -45,11 +45,13 @@ export class Watch {
     signal?.addEventListener("abort", () => this.stop());
     navigator.serviceWorker.addEventListener("message", this.#heard);
     navigator.serviceWorker.startMessages?.();
+    this.#kms.on("closed", this.#closed);
     void this.#run();
   }
 
   stop() {
     this.#stop.abort();
+    this.#kms.off("closed", this.#closed);
     navigator.serviceWorker.removeEventListener("message", this.#heard);
   }
 
@@ -67,6 +69,11 @@ export class Watch {
     if (data?.scope !== this.#scope) return;
     if (data.kmsPush === "arrived" || data.kmsPush === "subscription") this.#tell({ type: data.kmsPush });
     if (data.kmsPush === "alert") this.#tell({ type: "alert", kind: data.kind });
+  };
+
+  #closed = (/** @type {import("./kms.d.ts").Events["closed"]} */ { code, reason }) => {
+    this.#tell({ type: "ended", problem: new KmsError(code, reason) });
+    this.stop();
   };
 
   async #run() {

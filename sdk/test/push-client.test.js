@@ -48,7 +48,7 @@ for (const [code, status, word] of [["denied", 401, "unauthorized"], ["denied", 
   });
 }
 
-for (const [what, body] of [["HTML", "<p>not found"], ["a state of another form", '{"id":1}'], ["a huge answer", `"${"x".repeat(100_000)}"`]]) {
+for (const [what, body] of [["HTML", "<p>not found"], ["a state of another form", '{"id":1}'], ["a huge answer", `${JSON.stringify({ id: "id", sent: 0, failed: 0, queued: 0, tokens: { left: 0, until: 0 }, state: "active" })}${" ".repeat(100_000)}`]]) {
   test(`${what} is not a relay's`, async () => {
     world.fails.set("GET", () => new Response(body));
     assert.equal((await failure(state())).code, "unsupported");
@@ -133,4 +133,15 @@ test("watching: a token that is refused is replaced once; stop ends it", { timeo
   assert.deepEqual(events.map(({ type }) => type), ["problem", "ended"]);
   assert.equal(world.calls.filter((name) => name === "token.relay").length, 2);
   stop();
+});
+
+test("watching ends with the connection", async () => {
+  const relay = await allowRelay(world.kms, { relay: RELAY, worker: "/worker.js", scope: "/push/", contact: "mailto:push@app.example" });
+  world.fails.set("GET /events", () => new Response(streamOf(": relay\n\n"), { headers: { "content-type": "text/event-stream" } }));
+  const events = [];
+  relay.watch((event) => events.push(event));
+  world.listeners.get("closed")({ code: "interrupted", reason: "the app closed this connection" });
+  await pause(50);
+  assert.deepEqual(events.map(({ type, problem }) => [type, problem.code]), [["ended", "interrupted"]]);
+  assert.equal(world.listeners.size, 0);
 });

@@ -31,6 +31,7 @@ export class World {
   tokens = []; // that the enclave gave
   heldLocks = new Set();
   locked = false;
+  listeners = new Map(); // of the connection's events
   #next = 1;
 
   constructor() {
@@ -125,6 +126,8 @@ export class World {
       return text;
     };
     return {
+      on: (name, listener) => this.listeners.set(name, listener),
+      off: (name) => this.listeners.delete(name),
       release: { origin: "https://kms.example", account: "alice" },
       keys: {
         list: call("keys.list", () => ({ keys: this.keys })),
