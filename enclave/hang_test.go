@@ -92,7 +92,7 @@ func TestVerifyTakesItsTime(t *testing.T) {
 		}
 		ask("vault.create", `,"params":{"persistence":"device","lock":"none"}`)
 		m := vault.NewManager(vault.ManagerConfig{
-			Config: vault.Config{Engine: native.New(rand.Reader), Rand: rand.Reader, Now: time.Now},
+			Engine: native.New(rand.Reader), Rand: rand.Reader, Now: time.Now,
 			Device: device, ID: vault.ID("https://app.example", "alice"), Marker: true,
 		})
 		defer m.Close()

@@ -1,6 +1,7 @@
 package enclavetest
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -42,9 +43,7 @@ func (s *leasing) grant(relay string, more map[string]any) (k api.Key, l api.Lea
 	s.t.Helper()
 	k = s.c.CreateKey("vapid", "")
 	params := map[string]any{"kid": k.KID, "relay": relay, "endpoint": endpoint}
-	for name, value := range more {
-		params[name] = value
-	}
+	maps.Copy(params, more)
 	var r api.LeaseResult
 	s.c.Must("lease.grant", params, &r)
 	return k, r.Lease
