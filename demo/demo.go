@@ -8,12 +8,14 @@
 //	/…                     the files of static/, by their names
 //	/sdk/…                 the SDK's modules, from the file system given by the caller
 //	/pin.js                what the app pins, generated from [Config]
+//	/relays.js             the relays that it offers, likewise
+//	/friend                a message for later: friend.go
 //
 // A real app commits its pin to its own source. The demo generates it, because
 // its enclave is built by the same command that serves it.
 //
 // The enclave never comes from this origin: what this handler serves can embed
-// [Config.EnclaveURL] and talk to its host, and nothing else.
+// [Config.EnclaveURL] and talk to its host and the relays, and nothing else.
 //
 // What docs/embedding.md asks of apps, this one does: the policy names the one
 // page that may be embedded, and the browser checks the SDK's modules against
@@ -51,6 +53,9 @@ type Config struct {
 	Policy      string // the pin's policy: one line of CSP; empty means unpinned
 	Wasm        string // the pin's module hash, "sha384-" and base64
 	Measurement string // SHA-384 of the loader, 96 hex digits, shown to people
+
+	Relays        []Relay // who may be allowed to send notifications
+	WithoutRelays string  // why there are none, for people
 }
 
 // Handler returns the app's origin. sdk is the root of the SDK's sources.
@@ -58,8 +63,8 @@ type Config struct {
 // The import map is made once: a module of the SDK that changes afterwards is
 // one that browsers refuse, until the program starts again.
 //
-// It panics if cfg.EnclaveURL is not the absolute http or https URL of a page:
-// the URL goes into the policy of every page, and it is the program that chose it.
+// It panics if cfg.EnclaveURL is not the absolute http or https URL of a page, or a
+// relay's origin is not one: they go into the policy of every page, and it is the program that chose them.
 func Handler(cfg Config, sdk fs.FS) http.Handler {
 	origin, err := originOf(cfg.EnclaveURL)
 	if err != nil {
@@ -68,6 +73,13 @@ func Handler(cfg Config, sdk fs.FS) http.Handler {
 	framed, err := pageOf(cfg.EnclaveURL)
 	if err != nil {
 		panic(err)
+	}
+	fetched := []string{origin}
+	for _, relay := range cfg.Relays {
+		if o, err := originOf(relay.Origin); err != nil || o != relay.Origin {
+			panic(fmt.Sprintf("demo: relay: got %q, wanted an origin", relay.Origin))
+		}
+		fetched = append(fetched, relay.Origin)
 	}
 	static, err := fs.Sub(embedded, "static")
 	if err != nil {
@@ -83,7 +95,9 @@ func Handler(cfg Config, sdk fs.FS) http.Handler {
 		sdk:    sdk,
 		page:   withImportMap(page, integrity),
 		pin:    pinModule(cfg),
-		policy: policy(origin, framed, integrity),
+		relays: relaysModule(cfg.Relays, cfg.WithoutRelays),
+		friend: newFriend(cfg.Relays),
+		policy: policy(fetched, framed, integrity),
 	}
 	return http.HandlerFunc(site.serve)
 }
@@ -94,11 +108,17 @@ type site struct {
 	sdk    fs.FS
 	page   []byte
 	pin    []byte
+	relays []byte
+	friend *friend
 	policy string
 }
 
 func (s *site) serve(w http.ResponseWriter, r *http.Request) {
 	s.setHeaders(w.Header())
+	if r.URL.Path == friendPath || strings.HasPrefix(r.URL.Path, friendPath+"/") {
+		s.friend.serve(w, r)
+		return
+	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		http.Error(w, "405 method not allowed: GET or HEAD wanted", http.StatusMethodNotAllowed)
@@ -146,6 +166,8 @@ func (s *site) find(urlPath string) (content []byte, contentType string, err err
 		return s.page, contentType, nil
 	case "pin.js":
 		return s.pin, contentType, nil
+	case "relays.js":
+		return s.relays, contentType, nil
 	}
 	if module, ok := strings.CutPrefix(name, "sdk/"); ok {
 		if !isModule(module) {
@@ -219,18 +241,18 @@ func withImportMap(page, integrity []byte) []byte {
 }
 
 // policy is the Content-Security-Policy of every response of the app: code,
-// style and pictures from its own origin; one other origin to fetch from, the
-// enclave's; and one page of it to embed. Firefox asks frame-src, too, when that page hands
+// style and pictures from its own origin; as other origins to fetch from the
+// enclave's, which is the first, and the relays'; and one page of the enclave to embed. Firefox asks frame-src, too, when that page hands
 // out a file, which is a blob of its own. The import map has to be in the page,
 // so its hash allows this one text (CSP3 section 2.3.1, hash-source).
-func policy(enclaveOrigin, enclavePage string, integrity []byte) string {
+func policy(fetched []string, enclavePage string, integrity []byte) string {
 	sum := sha256.Sum256(integrity)
 	return strings.Join([]string{
 		"default-src 'none'",
 		"script-src 'self' 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'",
 		"style-src 'self'",
 		"img-src 'self' data:",
-		"connect-src 'self' " + enclaveOrigin,
+		"connect-src 'self' " + strings.Join(fetched, " "),
 		"frame-src " + enclavePage + " blob:",
 		"manifest-src 'self'",
 		"worker-src 'self'",

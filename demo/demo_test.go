@@ -32,6 +32,7 @@ var config = Config{
 
 var sdk = fstest.MapFS{
 	"kms.js":                     {Data: []byte("export {};\n")},
+	"push.js":                    {Data: []byte("export {};\n")},
 	"status.js":                  {Data: []byte("export {};\n")},
 	"lib/port.js":                {Data: []byte("export {};\n")},
 	"kms.d.ts":                   {Data: []byte("export {};\n")},
@@ -76,6 +77,7 @@ func TestEveryFileIsServedWithItsType(t *testing.T) {
 		"/steps/vault.js":                 "text/javascript; charset=utf-8",
 		"/service-worker.js":              "text/javascript; charset=utf-8",
 		"/pin.js":                         "text/javascript; charset=utf-8",
+		"/relays.js":                      "text/javascript; charset=utf-8",
 		"/sdk/kms.js":                     "text/javascript; charset=utf-8",
 		"/sdk/lib/port.js":                "text/javascript; charset=utf-8",
 		"/manifest.webmanifest":           "application/manifest+json",
@@ -190,7 +192,7 @@ func TestImportMapHasTheHashes(t *testing.T) {
 	if err := json.Unmarshal([]byte(servedImportMap(t)), &found, json.RejectUnknownMembers(true)); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := slices.Sorted(maps.Keys(found.Integrity)), []string{"/sdk/kms.js", "/sdk/status.js"}; !slices.Equal(got, want) {
+	if got, want := slices.Sorted(maps.Keys(found.Integrity)), []string{"/sdk/kms.js", "/sdk/push.js", "/sdk/status.js"}; !slices.Equal(got, want) {
 		t.Errorf("import map names %q, wanted %q", got, want)
 	}
 	for name, integrity := range found.Integrity {
@@ -453,7 +455,8 @@ func TestServiceWorkerKeepsTheShell(t *testing.T) {
 	}
 	want := []string{"/"}
 	for name := range files {
-		if name != "/index.html" && name != "/service-worker.js" && path.Ext(name) != ".png" {
+		worker := strings.HasSuffix(name, "-worker.js") // browsers keep service workers themselves
+		if name != "/index.html" && !worker && path.Ext(name) != ".png" {
 			want = append(want, name)
 		}
 	}

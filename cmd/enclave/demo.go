@@ -16,6 +16,12 @@ func runDemo(ctx context.Context, u *ui, args []string) error {
 	f := u.flags("demo")
 	appAddr := f.String("addr", defaultAppAddr, "")
 	enclaveAddr := f.String("enclave-addr", defaultEnclaveAddr, "")
+	relayFlags := relayFlags{
+		addrs:    f.String("relay-addrs", defaultRelayAddrs, ""),
+		data:     f.String("data", "", ""),
+		services: f.String("push-services", "", ""),
+		ca:       f.String("push-ca", "", ""),
+	}
 	if err := u.parse(f, args); err != nil {
 		return err
 	}
@@ -36,6 +42,11 @@ func runDemo(ctx context.Context, u *ui, args []string) error {
 	if app.host == enclave.host {
 		return &failure{err: fmt.Errorf("demo: app and enclave would both be on %s, and are two sites in production", app.host), hint: "leave --addr on 127.0.0.1 and --enclave-addr on localhost", usage: true}
 	}
+	relays, err := startRelays(ctx, u, relayFlags)
+	if err != nil {
+		return err
+	}
+	defer relays.close(ctx)
 	r, err := buildRelease(ctx, u, described{})
 	if err != nil {
 		return err
@@ -51,7 +62,17 @@ func runDemo(ctx context.Context, u *ui, args []string) error {
 	defer sdk.Close()
 	appSite := demo.Handler(demo.Config{
 		EnclaveURL: enclave.origin() + r.Page(), Policy: r.Policy, Wasm: r.Wasm, Measurement: r.Measurement,
+		Relays: relays.offered, WithoutRelays: relays.why,
 	}, sdk.FS())
 	u.print("Open %s/ in a browser. Ctrl-C ends the demo.\n", app.origin())
-	return serveAll(ctx, site{app, appSite}, site{enclave, release.Handler(deployed)})
+	ctx, stop := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		relays.serve(ctx, u)
+	}()
+	err = serveAll(ctx, site{app, appSite}, site{enclave, release.Handler(deployed)})
+	stop()
+	<-ended
+	return err
 }

@@ -114,13 +114,25 @@ and serves its origin with production headers, until Ctrl-C.
 Without --origin this is for development: browsers accept http for localhost only.
 `
 
-const demoHelp = `usage: enclave demo [--addr HOST:PORT] [--enclave-addr HOST:PORT]
+const demoHelp = `usage: enclave demo [--addr HOST:PORT] [--enclave-addr HOST:PORT] [--relay-addrs HOST:PORT,HOST:PORT]
+                    [--data DIR]
 
 Builds the enclave from this checkout, serves it on one site (http://localhost) and an app that
-embeds it on another (http://127.0.0.1), and prints the app's address. Ends with Ctrl-C.
+embeds it on another (http://127.0.0.1), and prints the app's address. Two relays run beside them, which
+the user may allow to send notifications. Ends with Ctrl-C.
 
   --addr HOST:PORT          where the app listens (default: 127.0.0.1:8443)
   --enclave-addr HOST:PORT  where the enclave listens (default: localhost:8444)
+  --relay-addrs HOST:PORT,HOST:PORT
+                            where the relays listen (default: localhost:8445,localhost:8446); "" for
+                            none. The demo works without them if they cannot start
+  --data DIR                what the relays keep; made if it does not exist. Without it they forget
+                            everything with the end of the demo
+
+For tests, as --services and --ca of enclave relay; the services are known beside the vendors':
+
+  --push-services HOST,...  push services that messages may go to
+  --push-ca F               PEM; certificates that they may have beside the system's
 
 Keys that you create stay in your browser, for this address; fixed ports keep them reachable.
 `
