@@ -44,8 +44,9 @@ export function say(place, content, tone = "plain") {
   place.replaceChildren(...(content === null ? [] : [h("div", { class: "notice", "data-tone": tone }, typeof content === "string" ? h("p", {}, content) : content)]));
 }
 
-/** An error as sentences; the advice alone where the message would say it again. */
+/** An error as sentences; its own words, if it brings some, and the advice alone where the message would say it again. */
 function told(error) {
+  if (error.inWords) return error.inWords;
   const { code, message, details } = error;
   if (code === "cancelled" || code === "expired" || details?.reason === "dialog-open" || details?.reason === "asked-too-soon") return adviceOf(error);
   return [sentence(message), details?.member ? undefined : adviceOf(error)].filter(Boolean).join(" ");

@@ -6,6 +6,7 @@ import { Activity, summary } from "./activity.js";
 import { drawCare, drawChecklist } from "./care.js";
 import { Keys } from "./keys.js";
 import { drawLevel } from "./level.js";
+import { Notifications } from "./notifications.js";
 import { drawVault, face } from "./vault.js";
 
 const ofOpenVault = ["my-list", "my-keys", "my-activity", "my-care"];
@@ -14,12 +15,14 @@ export class Home {
   #session;
   #keys;
   #activity;
+  #notifications;
   #state;
 
   constructor(session) {
     this.#session = session;
     this.#keys = new Keys(byId("my-keys-body"), session);
     this.#activity = new Activity(byId("my-activity-body"), session);
+    this.#notifications = new Notifications(byId("my-push-body"), session);
     const destroy = byId("my-destroy");
     destroy.addEventListener("click", () => act(destroy, async () => {
       await session.ask((kms) => kms.vault.destroy());
@@ -35,7 +38,7 @@ export class Home {
 
   /** Nothing can be used: says why, and hides the rest. */
   stopped(title, lead, ...more) {
-    for (const id of [...ofOpenVault, "my-danger", "my-level"]) byId(id).hidden = true;
+    for (const id of [...ofOpenVault, "my-push", "my-danger", "my-level"]) byId(id).hidden = true;
     const body = byId("my-vault-body");
     delete body.dataset.shows;
     body.replaceChildren(face("alert", title, lead, "bad"), ...more);
@@ -51,6 +54,7 @@ export class Home {
     drawVault(byId("my-vault-body"), session);
     if (this.#state !== undefined && this.#state !== status.state) greet();
     this.#state = status.state;
+    this.#notifications.draw(); // they go on while the vault is locked
     if (!open) return;
     drawChecklist(byId("my-list-body"), session);
     this.#keys.draw();

@@ -83,6 +83,10 @@ const did = {
   "challenge.sign": ({ details }, name) => `${name} signed a message: ${details?.context ?? "no purpose given"}.`,
   "key.agree": ({ details }, name) => `${name} agreed on a secret: ${details?.context ?? "no purpose given"}.`,
   "token.vapid": ({ details }, name) => `${name} signed for push messages through ${details?.aud ?? "a service"}.`,
+  "token.relay": (entry, name) => `${name} signed for a relay${entry.details?.scope === "send" ? ": whoever has the token may send through it" : ""}.`,
+  "lease.grant": ({ details }) => `You allowed the relay ${details?.relay ?? ""} to notify you.`,
+  "lease.renew": () => "You allowed a relay to notify you for longer.",
+  "lease.revoke": ({ details }) => `You stopped the relay ${details?.relay ?? ""}.`,
 };
 
 // What the app wanted, where it was refused.
@@ -92,6 +96,7 @@ const wanted = {
   "slots.change": "change a way in", "slots.manage": "change the ways in", "recovery.enable": "set up a recovery phrase", "recovery.check": "check the recovery phrase",
   "backup.save": "save a backup", "backup.restore": "restore a backup", "mirror.restore": "bring the vault back", "keys.create": "create a key", "keys.rotate": "replace a key", "keys.revoke": "revoke a key",
   "jwt.sign": "sign a token", "challenge.sign": "sign a message", "key.agree": "agree on a secret", "token.vapid": "sign for push messages",
+  "token.relay": "sign for a relay", "lease.grant": "let a relay notify you", "lease.renew": "let a relay notify you for longer", "lease.revoke": "stop a relay",
 };
 
 const because = {
