@@ -4,85 +4,24 @@
 // Elements are found by ids and roles. What the pages and dialogs say may change.
 
 import assert from "node:assert/strict";
-import { mkdir, mkdtemp, readFile, readdir, rm } from "node:fs/promises";
+import { mkdir, readFile, readdir } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, describe, it } from "node:test";
-import { setTimeout as sleep } from "node:timers/promises";
 import { launch } from "../lib/browser.mjs";
+import { Person, serveDemo } from "../lib/demo.mjs";
 import { closeDone, learnPhrase, newPassphrase, prove } from "../lib/dialog.mjs";
 import { chosenEngines } from "../lib/engines.mjs";
-import { go, root } from "../lib/gotool.mjs";
-import { eventually, start, waitForLine } from "../lib/process.mjs";
+import { root } from "../lib/gotool.mjs";
+import { eventually } from "../lib/process.mjs";
 
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const artifacts = join(root, "e2e", "artifacts");
 const PASSPHRASE = "nine quiet trams cross the river";
 const OLDER = JSON.parse(await readFile(join(root, "web", "words", "en.json"), "utf8"))["problem.file-older"].split("{n}")[0];
 
-/** `enclave demo` on free ports. */
-async function serveDemo() {
-  const directory = await mkdtemp(join(tmpdir(), "kms-e2e-demo-"));
-  const path = process.env.KMS_ENCLAVE ?? join(directory, "enclave");
-  if (!process.env.KMS_ENCLAVE) await go(["build", "-o", path, "./cmd/enclave"]);
-  const child = start(path, ["demo", "--addr", "127.0.0.1:0", "--enclave-addr", "localhost:0"], { cwd: root, env: { ...process.env } });
-  const stop = async () => {
-    await child.stop();
-    await rm(directory, { recursive: true, force: true });
-  };
-  try {
-    const line = await waitForLine(child, (text) => text.startsWith("Open "), 300_000);
-    return { url: /http:\S+/.exec(line)[0], directory, stop };
-  } catch (error) {
-    await stop();
-    throw error;
-  }
-}
-
-/** Somebody in front of the demo. */
-class Person {
-  constructor(page, frame) {
-    this.page = page;
-    this.frame = frame;
-  }
-
-  static async at(browser, url) {
-    const page = await browser.newPage();
-    const person = new Person(page);
-    await person.visit(url);
-    return person;
-  }
-
-  async visit(url) {
-    await this.page.goto(url);
-    await eventually("a state", () => this.page.evaluate(() => document.body.dataset.vault !== undefined), { timeoutMs: 30_000 });
-    this.frame = await this.page.frame("http://localhost");
-  }
-
-  /** Waits for the vault to be in this state, as the page shows it. */
-  async sees(state, timeoutMs = 20_000) {
-    await eventually(`a vault that is ${state}`, () => this.page.evaluate((state) => document.body.dataset.vault === state && document.querySelector("dialog.kms-enclave-dialog:modal") === null, state), { timeoutMs });
-  }
-
-  /** What the page says at last, in the section of an element. */
-  async said(selector, tone = "good") {
-    const what = (selector) => {
-      const notice = document.querySelector(selector).closest("[data-says]").querySelector(":scope > .said > .notice");
-      return notice && { tone: notice.dataset.tone, text: notice.textContent };
-    };
-    await eventually(`${selector} has its say`, () => this.page.evaluate(what, selector), { timeoutMs: 20_000 });
-    const said = await this.page.evaluate(what, selector);
-    assert.equal(said.tone, tone, said.text);
-  }
-
-  /** Clicks what opens the dialog. The focus takes a moment to get there; what is typed before it goes to the page. */
-  async opens(selector) {
-    await this.page.click(selector);
-    await eventually("a dialog", () => this.page.evaluate(() => document.querySelector("dialog.kms-enclave-dialog:modal") !== null), { timeoutMs: 20_000 });
-    await sleep(300);
-  }
-
+/** Somebody who owns a vault. */
+class Owner extends Person {
   /** WebKit's driver may click beside the button; there it is clicked once more. */
   async locks(engine) {
     await this.page.click("#lock");
@@ -166,7 +105,7 @@ for (const engine of chosenEngines()) {
         // The panel that tells of a download takes the focus, which empties the next secret; a person's click closes it, WebDriver's does not.
         preferences: { "browser.download.folderList": 2, "browser.download.dir": downloads(), "browser.download.alwaysOpenPanel": false },
       });
-      person = await Person.at(browser, demo.url);
+      person = await Owner.at(browser, demo.url);
       if (engine === "chromium") await person.page.saveDownloads(downloads("first"));
     });
     after(() => browser?.close());
