@@ -16,7 +16,7 @@ import { go } from "./lib/gotool.mjs";
 const suites = fileURLToPath(new URL("suites", import.meta.url));
 
 // The long ones begin, so that none of them ends alone.
-const LONG = ["go", "tamper", "dialog", "egress", "secrets", "relay", "soak", "screens", "appearance", "kill", "product", "persist", "hostile", "status", "faults", "push", "tabs"];
+const LONG = ["go", "tamper", "dialog", "egress", "secrets", "relay", "soak", "screens", "appearance", "kill", "product", "persist", "hostile", "status", "notify", "faults", "push", "tabs"];
 
 function weight(name) {
   const at = LONG.indexOf(basename(name, ".test.mjs"));

@@ -13,7 +13,7 @@ import { Desktop } from "../lib/desktop.mjs";
 import { newPassphrase, prove } from "../lib/dialog.mjs";
 import { chosenEngines } from "../lib/engines.mjs";
 import { root } from "../lib/gotool.mjs";
-import { eventually } from "../lib/process.mjs";
+import { eventually, freePort } from "../lib/process.mjs";
 import { onScreen } from "../lib/pushapp.mjs";
 import { PushService } from "../lib/pushservice.mjs";
 import { Sender } from "../lib/sender.mjs";
@@ -24,10 +24,16 @@ const PASSPHRASE = "four grey herons stand still";
 
 /** Somebody who wants to be notified. */
 class Reader extends Person {
-  async setsUp() {
+  /** A vault with a passphrase; open: one without a lock, for tests that ask for nothing. */
+  async setsUp({ open = false } = {}) {
     await this.sees("absent");
-    await this.opens("#setup-go");
-    await newPassphrase(this.frame, PASSPHRASE);
+    if (open) {
+      await this.page.click("#setup-form [value=none]");
+      await this.page.click("#setup-go");
+    } else {
+      await this.opens("#setup-go");
+      await newPassphrase(this.frame, PASSPHRASE);
+    }
     await this.sees("unlocked");
     await this.page.waitFor("#my-push");
   }
@@ -44,8 +50,14 @@ class Reader extends Person {
     await this.frame.waitFor("[role=alertdialog] #confirm");
     const asked = await this.frame.evaluate(() => document.querySelector("main").textContent);
     await prove(this.frame, { passphrase: PASSPHRASE });
-    await this.said(`#relay-${selector.split("-")[1]}`); // the button may have gone
+    await this.ends(selector.split("-")[1]);
     return asked;
+  }
+
+  /** Waits until what was begun on the card of a relay has ended, and well. */
+  async ends(n) {
+    await eventually(`an end on card ${n}`, () => this.page.evaluate((n) => document.querySelector(`#relay-${n} [aria-busy=true]`) === null && document.querySelector(`#relay-${n} > .said > .notice`) !== null, n), { timeoutMs: 30_000 });
+    await this.said(`#relay-${n}`);
   }
 
   /** What the card of a relay says of it, by its number. */
@@ -91,7 +103,7 @@ class Reader extends Person {
   async tests(n) {
     await this.listens();
     await this.page.click(`#test-${n}`);
-    await this.said(`#relay-${n}`);
+    await this.ends(n);
     const { url, token, message } = await this.page.evaluate(() => window.handed);
     return { url, token, ...JSON.parse(message) };
   }
@@ -105,11 +117,16 @@ async function keep(person, engine) {
 
 function firefox() {
   describe("firefox: notify", { timeout: 300_000 }, () => {
-    let service, demo, desktop, browser, person, endpoints, handed;
+    let service, flags, demo, desktop, browser, person, endpoints, handed;
 
     before(async () => {
       service = await PushService.start();
-      demo = await serveDemo("--push-services", `private:${new URL(service.origin).host}`, "--push-ca", service.caFile);
+      const [app, enclave, ...relays] = [await freePort(), await freePort(), await freePort(), await freePort()]; // to start again on the same
+      flags = [
+        "--addr", `127.0.0.1:${app}`, "--enclave-addr", `localhost:${enclave}`, "--relay-addrs", relays.map((port) => `localhost:${port}`).join(),
+        "--push-services", `private:${new URL(service.origin).host}`, "--push-ca", service.caFile,
+      ];
+      demo = await serveDemo(...flags);
       desktop = await Desktop.start();
       browser = await launch("firefox", { desktop, preferences: service.prefs });
       person = await Reader.at(browser, demo.url);
@@ -202,6 +219,20 @@ function firefox() {
       await person.page.click("#seen-2");
       await person.shows(2, { alerts: "0" });
     });
+
+    it("a relay that has lost its data is said to be, and is connected again without another question", async () => {
+      await demo.stop();
+      demo = await serveDemo(...flags); // its relays' data was temporary
+      await person.visit(demo.url);
+      await person.shows(2, { state: "broken" });
+      await person.page.click("#again-2");
+      await person.ends(2);
+      await person.shows(2, { state: "allowed", sent: "0", alerts: "0" });
+      const { title, body } = await person.tests(2);
+      await eventually("the message", async () => (await person.card(2)).text.includes("has arrived"), { timeoutMs: DELAYED_MS });
+      assert.deepEqual(await onScreen(desktop, body), [{ app: "Firefox", summary: title, body }]);
+      await person.shows(2, { state: "allowed", sent: "1", arrived: "3", alerts: "0" }); // two are of before; the relay counts anew
+    });
   });
 
   describe("firefox: notify, where notifications are blocked", () => {
@@ -260,6 +291,24 @@ function chromium() {
   });
 }
 
+// Everything else works without relays.
+function without(engine) {
+  describe(`${engine}: notify, without relays`, () => {
+    it("the demo says why", async () => {
+      const demo = await serveDemo("--relay-addrs", "");
+      const browser = await launch(engine);
+      try {
+        const person = await Reader.at(browser, demo.url);
+        await person.setsUp({ open: true });
+        assert.match(await person.page.evaluate(() => document.querySelector("#push-none").textContent), /without relays/);
+      } finally {
+        await browser.close();
+        await demo.stop();
+      }
+    });
+  });
+}
+
 // WebKitGTK is built without the Push API.
 function webkit() {
   describe("webkit: notify", () => {
@@ -275,7 +324,7 @@ function webkit() {
     });
 
     it("the demo says that there is no push here", async () => {
-      await person.setsUp();
+      await person.setsUp({ open: true });
       assert.match(await person.page.evaluate(() => document.querySelector("#push-none").textContent), /no push messages/);
       assert.equal(await person.page.evaluate(() => document.querySelector("#my-push").querySelectorAll("button").length), 0);
     });
@@ -283,4 +332,7 @@ function webkit() {
 }
 
 const groups = { chromium, firefox, webkit };
-for (const engine of chosenEngines()) groups[engine]();
+for (const engine of chosenEngines()) {
+  groups[engine]();
+  without(engine);
+}

@@ -1,9 +1,12 @@
 // What can be wrong with notifications, in words.
 
+/** Whether a relay has no record of the subscription any more. */
+export const isForgotten = (problem) => problem?.details?.problem === "unknown-subscription";
+
 /** What a relay's subscription wants before it can be used again, if it does. */
 export function endedWords({ leaseUntil, subscription, relay, problem }) {
   if (leaseUntil * 1000 <= Date.now()) return undefined; // its own state says so
-  if (problem?.details?.problem === "unknown-subscription") return "The relay does not know you any more: its own data is gone. Your permission still holds.";
+  if (isForgotten(problem)) return "The relay does not know you any more: its own data is gone. Your permission still holds.";
   if (subscription === "missing") return "Your browser has given up this subscription, as it does when a site's data or its permission is cleared.";
   if (subscription === "changed" || relay?.state === "gone") return "The push service has ended this subscription.";
   return undefined;

@@ -7,7 +7,7 @@ import { byId, facts, h, time, when } from "../dom.js";
 import { offered, without } from "../relays.js";
 import { button, redraw, say } from "./act.js";
 import { handOver, outcomeOf } from "./friend.js";
-import { alertOf, endedWords, problemOf, unfinished, worded } from "./notification-words.js";
+import { alertOf, endedWords, isForgotten, problemOf, unfinished, worded } from "./notification-words.js";
 import { many } from "./words.js";
 
 const HOURS = 12;
@@ -130,7 +130,7 @@ export class Notifications {
     await permitted();
     const { allowRelay } = await this.#sdk;
     const slow = setTimeout(() => {
-      if (!document.querySelector("dialog:modal")) say(place, "Waiting for your browser's push service. It is asked for an address at which you can be reached.");
+      if (!document.querySelector("dialog:modal")) say(place, "Still at it: your browser's push service is asked for an address at which you can be reached, and the relay is told.");
     }, SLOW_MS);
     try {
       await this.#ask((kms) => allowRelay(kms, { relay: origin, worker: "/push-worker.js", scope: scopeOf(origin), contact: CONTACT, lifeSeconds: HOURS * 3600 }));
@@ -146,9 +146,15 @@ export class Notifications {
     return `${name} is stopped. Its key and its subscription are gone, so every token that is still about is worthless. No other relay was touched.${forgotten ? "" : " It could not be told to forget you, and can do nothing with what it remembers."}${rest}`;
   }
 
-  async resubscribe(relay, name) {
+  /** lost: the relay's data is, and nothing was strange before: it counts from zero, so what it sent earlier is not strange either. */
+  async resubscribe(relay, name, lost) {
     await permitted();
-    await this.#ask(() => relay.resubscribe());
+    await this.#ask(async () => {
+      await relay.resubscribe();
+      if (!lost) return;
+      await relay.status();
+      await relay.noteAlerts();
+    });
     return `${name} can reach you again.`;
   }
 
@@ -180,6 +186,7 @@ class Card {
   #body = h("div", { class: "relay" });
   #said = h("div", { class: "said", role: "status" });
   #watch;
+  #awaited = false; // a test message was asked for, and has not come yet
 
   constructor(section, offer, n) {
     this.#section = section;
@@ -222,6 +229,10 @@ class Card {
   }
 
   #heard({ type }) {
+    if (type === "arrived" && this.#awaited) {
+      this.#awaited = false;
+      say(this.#said, "The message has arrived: your browser shows it.", "good");
+    }
     if (type !== "problem") this.#section.soon();
   }
 
@@ -266,7 +277,7 @@ class Card {
     return [
       facts([
         [over ? "Ended" : "Until", time(leaseUntil)],
-        ["Tokens", tokensOf(lease, relay)],
+        ["Tokens", tokensOf(lease, relay, leaseUntil)],
         ["Messages", relay && h("span", {}, h("strong", {}, `${relay.sent} sent, ${arrivals.arrived} arrived`), [relay.queued > 0 && `, ${relay.queued} waiting`, relay.failed > 0 && `, ${relay.failed} failed`, outstanding > 0 && `. ${many(outstanding, "message")} on the way, or expired`].filter(Boolean).join(""))],
         ["Last one", arrivals.last ? time(arrivals.last / 1000) : "None yet"],
       ]),
@@ -274,7 +285,7 @@ class Card {
       broken ? h("p", { class: "notice", "data-tone": "warn" }, broken) : null,
       arrivals.alerts.length > 0 ? this.#alerts(arrivals.alerts) : null,
       h("p", { class: "actions" },
-        over || broken ? this.#button("again", over ? `Allow for ${HOURS} more hours…` : "Connect again", () => this.#section.resubscribe(this.relay, name), "primary") : this.#button("test", "Send a test message", () => this.#test(), "primary"),
+        over || broken ? this.#button("again", over ? `Allow for ${HOURS} more hours…` : "Connect again", () => this.#section.resubscribe(this.relay, name, isForgotten(problem) && arrivals.alerts.length === 0), "primary") : this.#button("test", "Send a test message", () => this.#test(), "primary"),
         advice.includes("renew-lease") ? this.#button("extend", `Allow for ${HOURS} more hours…`, () => this.#section.extend(this.relay, name)) : null,
         this.#button("stop", "Stop…", () => this.#section.stop(this.relay, name), "danger")),
     ];
@@ -296,6 +307,7 @@ class Card {
     const { url, token } = await this.relay.sendToken({ ttlSeconds: 600 }).catch((error) => { throw worded(error); });
     const message = JSON.stringify({ title: name, body: `A test message, asked for at ${when(Date.now() / 1000)}.` });
     const id = await handOver({ url, token, message, delaySeconds: DELAY_SECONDS });
+    this.#awaited = true;
     void outcomeOf(id, DELAY_SECONDS).then((wrong) => wrong && say(this.#said, wrong, "bad"));
     return "In ten seconds, so that you can close this page. A friend's server, which this demo plays, has the message, and a token to send you messages for ten minutes.";
   }
@@ -305,8 +317,14 @@ class Card {
   }
 }
 
-function tokensOf(lease, relay) {
-  const given = lease && `${lease.pushTokens} given`;
-  const left = relay && (relay.tokens.left > 0 ? `${relay.tokens.left} can be used, until ${when(relay.tokens.until)}` : "none can be used");
-  return [given, left].filter(Boolean).join("; ");
+const CLOSE_SECONDS = 60; // times that are one to a person
+
+function tokensOf(lease, relay, leaseUntil) {
+  const { left, until } = relay?.tokens ?? {};
+  const earlier = left > 0 && leaseUntil - until > CLOSE_SECONDS ? `, until ${when(until)}` : "";
+  return [
+    lease && `${lease.pushTokens} given so far`,
+    relay && (left > 0 ? `${left} can still be used${earlier}` : "none can be used"),
+    lease?.refused > 0 && `${many(lease.refused, "request")} refused`,
+  ].filter(Boolean).join("; ");
 }
