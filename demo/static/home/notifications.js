@@ -198,10 +198,9 @@ class Card {
   /** Whether it is allowed is known; nobody was asked more yet. */
   takes(relay) {
     if (this.relay?.id !== relay?.id) {
-      this.ends();
       this.#status = undefined;
       this.relay = relay;
-      this.#watch = relay?.watch((event) => this.#heard(event));
+      this.#watches();
     }
     this.relay = relay;
     if (!relay || !this.#status) this.#draw();
@@ -221,6 +220,18 @@ class Card {
     if (!this.#status?.advice.includes("renew")) return;
     await this.relay.renew().catch((error) => console.warn("the stash was not renewed:", error));
     this.#section.soon();
+  }
+
+  /** Hears what happens, from now on. What was watched before has ended where the relay had forgotten it. */
+  #watches() {
+    this.ends();
+    this.#watch = this.relay?.watch((event) => this.#heard(event));
+  }
+
+  async #connectsAgain({ problem, arrivals }) {
+    const said = await this.#section.resubscribe(this.relay, this.#offer.name, isForgotten(problem) && arrivals.alerts.length === 0);
+    this.#watches();
+    return said;
   }
 
   ends() {
@@ -285,7 +296,7 @@ class Card {
       broken ? h("p", { class: "notice", "data-tone": "warn" }, broken) : null,
       arrivals.alerts.length > 0 ? this.#alerts(arrivals.alerts) : null,
       h("p", { class: "actions" },
-        over || broken ? this.#button("again", over ? `Allow for ${HOURS} more hours…` : "Connect again", () => this.#section.resubscribe(this.relay, name, isForgotten(problem) && arrivals.alerts.length === 0), "primary") : this.#button("test", "Send a test message", () => this.#test(), "primary"),
+        over || broken ? this.#button("again", over ? `Allow for ${HOURS} more hours…` : "Connect again", () => this.#connectsAgain(status), "primary") : this.#button("test", "Send a test message", () => this.#test(), "primary"),
         advice.includes("renew-lease") ? this.#button("extend", `Allow for ${HOURS} more hours…`, () => this.#section.extend(this.relay, name)) : null,
         this.#button("stop", "Stop…", () => this.#section.stop(this.relay, name), "danger")),
     ];
