@@ -104,6 +104,23 @@ func (tx *Tx) Names(kind string) ([]string, error) {
 	return ids, nil
 }
 
+// Stored returns the ids of all records of a kind that are in storage now or that this batch
+// puts, also of those that nobody wrote: for who deletes them, and for nothing else.
+func (tx *Tx) Stored(kind string) (ids []string, err error) {
+	err = tx.l.scanAll(tx.ctx, kind, func(r store.Record) error {
+		ids = append(ids, r.ID)
+		return nil
+	})
+	for _, changes := range []map[store.Name][]byte{tx.writes, tx.op} {
+		for name, value := range changes {
+			if name.Kind == kind && value != nil && !slices.Contains(ids, name.ID) {
+				ids = append(ids, name.ID)
+			}
+		}
+	}
+	return ids, err
+}
+
 // All returns the records of one of the vault's own kinds that is not often
 // rewritten (see Sealer), opened, in order of id, and the names of those that are not
 // as they were written. The caller knows how many there ought to be, and must not

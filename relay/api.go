@@ -149,7 +149,8 @@ func (r *Relay) verify(token claimed, public []byte) (verified, error) {
 	if err != nil {
 		return verified{}, err
 	}
-	return v, r.limits.users.take(v.kid)
+	// Whoever may only send must not use up what its user needs to forget or to restock.
+	return v, r.limits.users.take(string(v.scope) + " " + v.kid)
 }
 
 // authorizeFor is authorize for a scope and the subscription in the path.

@@ -163,9 +163,13 @@ func split(waiting []*change) (batch, late []*change) {
 // write writes a batch, and in halves if it is refused as a whole: one change that is refused must not take others along.
 func (c *committer) write(batch []*change) {
 	ready := batch[:0:0]
-	for _, ch := range batch {
+	for _, ch := range batch { // first, so that nothing counts on a tally that is gone
 		if ch.erases != nil {
 			ch.done <- c.purge(ch)
+		}
+	}
+	for _, ch := range batch {
+		if ch.erases != nil {
 			continue
 		}
 		if err := c.know(ch); err != nil {

@@ -166,13 +166,14 @@ func (s *subscriptions) tally(ctx context.Context, k subscriptionKey) (t tally, 
 	return t, decodeStrict(record.Data, &t)
 }
 
-// erase deletes everything of one subscription. The tally goes first: nothing can be written without it.
+// erase deletes everything of one subscription. The tally goes first: nothing can be written without it. The subscription
+// goes last: until all the rest is gone its user can ask for it once more.
 func (s *subscriptions) erase(ctx context.Context, k subscriptionKey) error {
-	return s.commits.erase(ctx, k.kid, s.store.tallySubject(k), s.store.subSubject(k), s.store.eventFilter(k))
+	return s.commits.erase(ctx, k.kid, s.store.tallySubject(k), s.store.eventFilter(k), s.store.subSubject(k))
 }
 
 // eraseUser deletes everything of a user.
 func (s *subscriptions) eraseUser(ctx context.Context, kid string) error {
 	all := subscriptionKey{kid, "*"}
-	return s.commits.erase(ctx, kid, s.store.tallySubject(all), s.store.subSubject(all), s.store.eventFilter(all))
+	return s.commits.erase(ctx, kid, s.store.tallySubject(all), s.store.eventFilter(all), s.store.subSubject(all))
 }

@@ -328,17 +328,15 @@ func endLeases(tx *ledger.Tx, kid string, why lease.Why) error {
 // written come back later: an empty one takes its place, and no lease is left.
 func endSome(tx *ledger.Tx, end func(*lease.Book, int64) []string) error {
 	b, err := readBook(tx)
-	var ids []string
 	if _, damaged := errors.AsType[*ledger.IntegrityError](err); damaged {
-		b = new(lease.Book)
-		ids, err = tx.Names(kindLeaseKey)
-	} else if err == nil {
-		if ids = end(b, tx.Now()); len(ids) == 0 {
-			return nil
-		}
+		return dropAll(tx)
 	}
 	if err != nil {
 		return err
+	}
+	ids := end(b, tx.Now())
+	if len(ids) == 0 {
+		return nil
 	}
 	for _, id := range ids {
 		if err := dropCopy(tx, id); err != nil {
@@ -348,6 +346,15 @@ func endSome(tx *ledger.Tx, end func(*lease.Book, int64) []string) error {
 	return putJSON(tx, bookName, b)
 }
 
+// dropAll deletes every copy, also one that nobody wrote, and begins an empty book.
+func dropAll(tx *ledger.Tx) error {
+	ids, err := tx.Stored(kindLeaseKey)
+	for _, id := range ids {
+		tx.Delete(leaseName(id))
+	}
+	return errors.Join(err, putJSON(tx, bookName, new(lease.Book)))
+}
+
 // SweepLeases deletes the copies that leases have left which run no more.
 func (v *Vault) SweepLeases(ctx context.Context) error {
 	return v.Ledger.Submit(ctx, ledger.Op{Apply: func(tx *ledger.Tx) error {
@@ -355,11 +362,11 @@ func (v *Vault) SweepLeases(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		ids, err := tx.Names(kindLeaseKey)
+		ids, err := tx.Stored(kindLeaseKey)
 		if err != nil {
 			return err
 		}
-		for _, id := range ids {
+		for _, id := range ids { // one that nobody wrote belongs to no lease either
 			if l, err := b.Find(id); err != nil || l.Runs(b.Now(tx.Now())) != nil {
 				tx.Delete(leaseName(id))
 			}

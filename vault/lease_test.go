@@ -181,6 +181,9 @@ func TestDamagedBook(t *testing.T) {
 			return store.Batch{Put: []store.Record{{Name: book.Name, Value: value}}}
 		},
 		"taken out": func(book store.Record) store.Batch { return store.Batch{Delete: []store.Name{book.Name}} },
+		"taken out, with a copy that nobody wrote": func(book store.Record) store.Batch {
+			return store.Batch{Delete: []store.Name{book.Name}, Put: []store.Record{{Name: leaseName("zzz"), Value: bytes.Repeat([]byte{1}, 60)}}}
+		},
 	} {
 		p := newProfile(t)
 		p.create(nil, p.device())
@@ -233,8 +236,12 @@ func TestSweep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.vault().SweepLeases(t.Context()); err != nil {
+	p.put(store.Batch{Put: []store.Record{{Name: leaseName("zzz"), Value: bytes.Repeat([]byte{1}, 60)}}})
+	if err := p.reload().SweepLeases(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	if s := p.leaseState(); len(s.records) != 2 {
+		t.Errorf("left are %v", s.names())
 	}
 	if s := p.leaseState(); len(s.handles) != 1 || s.handles[0].ID != second {
 		t.Errorf("left are %v", s.names())

@@ -163,7 +163,7 @@ func (r *Return) Open(ctx context.Context, way *Way) (found Returned, err error)
 		if err := checkMark(tx, way); err != nil {
 			return err
 		}
-		if err := tx.Foreign(kindUse, kindRecovery); err != nil {
+		if err := tx.Foreign(kindUse, kindRecovery, kindLeases, kindLeaseKey); err != nil {
 			return err
 		}
 		n, err := readCounts(tx)

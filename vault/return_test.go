@@ -391,6 +391,8 @@ func TestForeignRecords(t *testing.T) {
 		{Kind: kindKey, ID: kid[1:] + "A"},
 		{Kind: kindMeta, ID: "A"},
 		{Kind: kindUse, ID: "A"},
+		{Kind: kindLeases, ID: "A"},
+		{Kind: kindLeaseKey, ID: "A"},
 		{Kind: ledger.KindLog, ID: "0000000000001000"},
 		{Kind: ledger.KindLog, ID: "zzz"},
 	} {
