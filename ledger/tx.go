@@ -75,6 +75,13 @@ func (tx *Tx) Put(name store.Name, plaintext []byte) { tx.op[name] = plaintext }
 // PutHandle stores a handle when the batch commits, beside the record of its name.
 func (tx *Tx) PutHandle(h store.Handle) { tx.opHandles = append(tx.opHandles, h) }
 
+// Writable reports whether the page of the index that a record is in is what was written. If not, putting or
+// deleting that record fails the whole batch.
+func (tx *Tx) Writable(name store.Name) bool {
+	_, _, err := tx.l.state.index.get(tx.ctx, indexKey(name))
+	return err == nil
+}
+
 // Delete removes a record when the batch commits, and the handle of its name.
 func (tx *Tx) Delete(name store.Name) { tx.op[name] = nil }
 

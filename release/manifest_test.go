@@ -68,7 +68,7 @@ func TestManifestRefused(t *testing.T) {
 		"white space":        {good + "\n", ErrManifestForm},
 		"other order":        {strings.Replace(replace(`,"schema":1`, ""), "{", `{"schema":1,`, 1), ErrManifestForm},
 		"escaped characters": {replace("kms.html", `kms\u002ehtml`), ErrManifestForm},
-		"member left out":    {replace(`"storage":2,`, ""), ErrManifestForm},
+		"member left out":    {replace(`"storage":3,`, ""), ErrManifestForm},
 		"path outside":       {replace(`"path":"/r/`, `"path":"/../r/`), ErrManifestPath},
 		"file outside":       {replace(`"name":"`+loader, `"name":"../`+loader), ErrManifestPath},
 		"file of Windows":    {replace(`"name":"`+loader, `"name":"..\\`+loader), ErrManifestPath},

@@ -329,7 +329,7 @@ func (b *Backup) records(ctx context.Context, ring *keyring) ([]store.Record, er
 		put(keyName(k.KID), keys[i])
 		put(metaName(k.KID), k.Meta)
 		if k.Uses > 0 {
-			records = append(records, store.Record{Name: useName(k.KID), Value: encodeUse(KeyUse{k.Uses, k.LastUsedAt})})
+			records = append(records, store.Record{Name: useName(k.KID), Value: encodeUse(KeyUse{k.Uses, k.LastUsedAt, len(k.Wrapped) == 0})})
 		}
 	}
 	put(countsName, counts{Keys: len(keys), Epoch: b.file.Epoch})

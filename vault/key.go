@@ -98,10 +98,12 @@ type KeyMeta struct {
 }
 
 // KeyUse is what changes with every use, in a third record: 16 bytes, uses:u64 ‖
-// lastUsedAt:i64, big-endian; no record before the first use.
+// lastUsedAt:i64, big-endian; no record before the first use. With the key's end comes a
+// byte 1, by which a lease knows it while the vault is locked.
 type KeyUse struct {
 	Uses       uint64
 	LastUsedAt int64 // seconds; 0 if never used
+	Ended      bool
 }
 
 // Key is an application key as the vault shows it: never the private half.
@@ -248,7 +250,8 @@ func end(tx *ledger.Tx, key *Key, why lease.Why) error {
 	if err := endLeases(tx, key.KID, why); err != nil {
 		return err
 	}
-	key.Wrapped, key.EndedAt = nil, tx.Now()
+	key.Wrapped, key.EndedAt, key.Ended = nil, tx.Now(), true
+	tx.Put(useName(key.KID), encodeUse(key.KeyUse))
 	n, err := readCounts(tx)
 	if err != nil {
 		return err
@@ -284,7 +287,7 @@ func Use(kid string) func(*ledger.Tx) error {
 		if err != nil {
 			return err
 		}
-		tx.Put(useName(kid), encodeUse(KeyUse{use.Uses + 1, tx.Now()}))
+		tx.Put(useName(kid), encodeUse(KeyUse{Uses: use.Uses + 1, LastUsedAt: tx.Now()}))
 		return nil
 	}
 }
@@ -292,8 +295,12 @@ func Use(kid string) func(*ledger.Tx) error {
 const useSize = 16
 
 func encodeUse(u KeyUse) []byte {
-	b := binary.BigEndian.AppendUint64(make([]byte, 0, useSize), u.Uses)
-	return binary.BigEndian.AppendUint64(b, uint64(u.LastUsedAt))
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, useSize+1), u.Uses)
+	b = binary.BigEndian.AppendUint64(b, uint64(u.LastUsedAt))
+	if u.Ended {
+		b = append(b, 1)
+	}
+	return b
 }
 
 func readUse(tx *ledger.Tx, kid string) (u KeyUse, err error) {
@@ -301,10 +308,10 @@ func readUse(tx *ledger.Tx, kid string) (u KeyUse, err error) {
 	switch {
 	case err != nil || raw == nil:
 		return u, err
-	case len(raw) != useSize:
+	case len(raw) != useSize && (len(raw) != useSize+1 || raw[useSize] != 1):
 		return u, &ledger.IntegrityError{What: fmt.Sprintf("use record %s (%d bytes)", kid, len(raw))}
 	}
-	return KeyUse{binary.BigEndian.Uint64(raw), int64(binary.BigEndian.Uint64(raw[8:]))}, nil
+	return KeyUse{binary.BigEndian.Uint64(raw), int64(binary.BigEndian.Uint64(raw[8:])), len(raw) > useSize}, nil
 }
 
 // ReadKey returns one key as the transaction sees it.

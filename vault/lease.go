@@ -139,6 +139,9 @@ func dropCopies(tx *ledger.Tx, before *lease.Book) error {
 }
 
 func dropCopy(tx *ledger.Tx, id string) error {
+	if !tx.Writable(leaseName(id)) {
+		return nil
+	}
 	raw, err := tx.Get(leaseName(id))
 	if _, damaged := errors.AsType[*ledger.IntegrityError](err); damaged || raw != nil {
 		tx.Delete(leaseName(id)) // what is damaged has to go all the more
@@ -205,6 +208,9 @@ func (v *Vault) LeaseSigner(ctx context.Context, id string) (l lease.Lease, s *S
 		}
 		l, now = *found, b.Now(tx.Now())
 		if err := l.Runs(now); err != nil {
+			return err
+		}
+		if _, err := usable(tx, l.KID); err != nil {
 			return err
 		}
 		raw, err := tx.Get(leaseName(id))
@@ -277,13 +283,22 @@ func UseLease(id string, u lease.Use) func(*ledger.Tx) error {
 		if err != nil {
 			return err
 		}
-		use, err := readUse(tx, kid)
+		use, err := usable(tx, kid)
 		if err != nil {
 			return err
 		}
-		tx.Put(useName(kid), encodeUse(KeyUse{use.Uses + uint64(u.Count), tx.Now()}))
+		tx.Put(useName(kid), encodeUse(KeyUse{Uses: use.Uses + uint64(u.Count), LastUsedAt: tx.Now()}))
 		return nil
 	}
+}
+
+// usable returns the use of a lease's key; lease.ErrEnded if the key has ended, whatever the book says.
+func usable(tx *ledger.Tx, kid string) (KeyUse, error) {
+	use, err := readUse(tx, kid)
+	if err == nil && use.Ended {
+		err = lease.ErrEnded
+	}
+	return use, err
 }
 
 // RevokeLease returns the Apply that ends a lease and revokes its key, if that has not ended, and fills in what
@@ -325,7 +340,8 @@ func endLeases(tx *ledger.Tx, kid string, why lease.Why) error {
 }
 
 // endSome ends leases. A book that is not what was written must not keep a key from being revoked, nor may what was
-// written come back later: an empty one takes its place, and no lease is left.
+// written come back later: an empty one takes its place, and no lease is left. Where not even that can be written, because of
+// a damaged page of the index, the book is left as it is: nothing reads it, and a lease whose key has ended gives nothing (see usable).
 func endSome(tx *ledger.Tx, end func(*lease.Book, int64) []string) error {
 	b, err := readBook(tx)
 	if _, damaged := errors.AsType[*ledger.IntegrityError](err); damaged {
@@ -348,9 +364,14 @@ func endSome(tx *ledger.Tx, end func(*lease.Book, int64) []string) error {
 
 // dropAll deletes every copy, also one that nobody wrote, and begins an empty book.
 func dropAll(tx *ledger.Tx) error {
+	if !tx.Writable(bookName) {
+		return nil
+	}
 	ids, err := tx.Stored(kindLeaseKey)
 	for _, id := range ids {
-		tx.Delete(leaseName(id))
+		if tx.Writable(leaseName(id)) {
+			tx.Delete(leaseName(id))
+		}
 	}
 	return errors.Join(err, putJSON(tx, bookName, new(lease.Book)))
 }
@@ -367,7 +388,7 @@ func (v *Vault) SweepLeases(ctx context.Context) error {
 			return err
 		}
 		for _, id := range ids { // one that nobody wrote belongs to no lease either
-			if l, err := b.Find(id); err != nil || l.Runs(b.Now(tx.Now())) != nil {
+			if l, err := b.Find(id); (err != nil || l.Runs(b.Now(tx.Now())) != nil) && tx.Writable(leaseName(id)) {
 				tx.Delete(leaseName(id))
 			}
 		}

@@ -250,3 +250,39 @@ func TestSweep(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestDamagedIndex: a damaged page of the index that knows the leases keeps no other key from being revoked, and once it is
+// put back the lease of that key gives nothing.
+func TestDamagedIndex(t *testing.T) {
+	for tried := 0; tried == 0; { // until the key's own records are on other pages than the leases
+		p := newProfile(t)
+		p.create(nil, p.device())
+		for range 40 { // so that the index has pages
+			p.key(VAPID, keyengine.ES256)
+		}
+		k, id := p.lease("https://relay.example")
+		for _, page := range must.Get[[]store.Record](t)(p.db.Scan(t.Context(), p.cfg.ID, store.Range{Kind: ledger.KindIndex})) {
+			broken := bytes.Clone(page.Value)
+			broken[len(broken)-1] ^= 1
+			p.put(store.Batch{Put: []store.Record{{Name: page.Name, Value: broken}}})
+			p.m.Close()
+			p.m = NewManager(p.cfg)
+			v, err := p.m.Current(t.Context())
+			if err == nil {
+				_, _, err = v.Leases(t.Context())
+			}
+			if v == nil || err == nil { // of other records
+				p.put(store.Batch{Put: []store.Record{page}})
+				continue
+			}
+			if p.submit(Revoke(k.KID, "stolen", new(Key))) == nil {
+				tried++
+				p.put(store.Batch{Put: []store.Record{page}})
+				if _, _, _, err := p.reload().LeaseSigner(t.Context(), id); !errors.Is(err, lease.ErrEnded) {
+					t.Errorf("page %s was put back: %v", page.ID, err)
+				}
+			}
+			break
+		}
+	}
+}
