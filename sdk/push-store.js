@@ -34,6 +34,7 @@ const STORES = Object.freeze(["relays", "arrivals"]);
  * @property {number} [perHour]
  * @property {number} [perDay]
  * @property {number} stash
+ * @property {number} [restockedAt] when the relay was last given one because it said that it runs low
  * @property {number} pushesPerHour
  * @property {string} id of the subscription at the relay
  * @property {string} kid

@@ -15,7 +15,8 @@ import * as store from "./push-store.js";
 const SILENCE_MS = 45_000; // a relay says something every 15 seconds
 const MIN_WAIT_MS = 1000; // before it is asked again
 const MAX_WAIT_MS = 60_000;
-const RENEW_MS = 30_000; // between two renewals
+const RENEW_SHARE = 1 / 2; // of the tokens that an hour has, which a relay that says that it has none can have taken
+const PER_HOUR = 60; // the enclave's default
 
 export class Watch {
   #kms;
@@ -23,7 +24,6 @@ export class Watch {
   #listener;
   #renew;
   #stop = new AbortController();
-  #renewed = -Infinity;
   /** @type {string | undefined} */ #last;
 
   /**
@@ -142,8 +142,12 @@ export class Watch {
   /** @param {RelayState["tokens"]} tokens */
   async #restocked(tokens) {
     const { record } = await store.read(this.#scope);
-    if (!record || !isLow(tokens, record) || performance.now() - this.#renewed < RENEW_MS) return {};
-    this.#renewed = performance.now();
+    if (!record || !isLow(tokens, record)) return {};
+    // A relay could say so all the time, in every tab, and leave nothing for the others.
+    const pause = (3600 * record.stash) / ((record.perHour ?? PER_HOUR) * RENEW_SHARE);
+    const now = Math.floor(Date.now() / 1000);
+    if (now - (record.restockedAt ?? 0) < pause) return {};
+    await store.amend(this.#scope, { restockedAt: now });
     try {
       return { renewed: await this.#renew() };
     } catch (error) {

@@ -124,6 +124,31 @@ test("watching: receipts and alerts are told, the stash is renewed once, and it 
   assert.equal(world.requests.filter(({ name }) => name === "PUT /tokens").length, 1);
 });
 
+test("watching: a relay that always says that it has no token is given some only now and then, whichever tab hears it", { timeout: 20_000 }, async (t) => {
+  const relay = await allowRelay(world.kms, { relay: RELAY, worker: "/worker.js", scope: "/push/", contact: "mailto:push@app.example" });
+  const low = 'event: tokens\ndata: {"left":0,"until":0}\n\n';
+  const hear = async () => {
+    const streams = [[low], "over"];
+    world.fails.set("GET /events", () => {
+      const next = streams.shift();
+      return next === "over" ? problem(404, "unknown-subscription") : new Response(streamOf(...next), { headers: { "content-type": "text/event-stream" } });
+    });
+    const events = [];
+    relay.watch((event) => events.push(event));
+    while (events.at(-1)?.type !== "ended") await pause(20);
+    return events.find(({ type }) => type === "tokens").renewed !== undefined;
+  };
+  const { now } = Date;
+  let later = 0;
+  t.mock.method(Date, "now", () => now() + later);
+  const renewed = [];
+  for (const seconds of [0, 1, 470, 490]) { // four tokens of sixty an hour: every eight minutes
+    later = 1000 * seconds;
+    renewed.push(await hear());
+  }
+  assert.deepEqual(renewed, [true, false, false, true]);
+});
+
 test("watching: a token that is refused is replaced once; stop ends it", { timeout: 20_000 }, async () => {
   const relay = await allowRelay(world.kms, { relay: RELAY, worker: "/worker.js", scope: "/push/", contact: "mailto:push@app.example" });
   world.fails.set("GET /events", { status: 401, problem: "unauthorized" });
