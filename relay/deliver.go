@@ -51,7 +51,7 @@ func (d *delivery) decide(ctx context.Context) verdict {
 		if err != nil {
 			return verdict{outcome: outcomeRefused}
 		}
-		if left := r.holds.left(origin, now); left > 0 {
+		if left := max(r.holds.left(origin, now), r.holds.left(ofUser(origin, d.key), now)); left > 0 {
 			return d.wait(later(left))
 		}
 		tokens := sub.usable(now)
@@ -94,6 +94,7 @@ func (d *delivery) attempt(ctx context.Context, s *service, origin string, sub *
 	switch {
 	case err == nil:
 		r.holds.worked(origin)
+		r.holds.worked(ofUser(origin, d.key))
 		return verdict{outcome: outcomeSent, status: http.StatusCreated}, false
 	case errors.Is(err, errForbiddenAddress):
 		return verdict{outcome: outcomeRefused}, false
@@ -106,15 +107,11 @@ func (d *delivery) attempt(ctx context.Context, s *service, origin string, sub *
 // refused decides by a push service's no (RFC 8030 sections 5, 7.3 and 8.4; RFC 8292 section 4.2).
 func (d *delivery) refused(ctx context.Context, s *service, origin, token string, answer *webpush.ServiceError) (v verdict, again bool) {
 	r := d.relay
-	busy := answer.Status == http.StatusTooManyRequests || answer.Status == http.StatusServiceUnavailable
 	switch {
-	case busy || answer.RetryAfter > 0 && errors.Is(answer, webpush.ErrUnavailable):
-		wait := answer.RetryAfter
-		if wait == 0 {
-			wait = r.holds.failed(origin)
-		}
-		r.hold(ctx, s, origin, wait)
-		return d.wait(later(wait)), false
+	case errors.Is(answer, webpush.ErrTooMany): // of this application server, which is the user's key
+		return d.hold(ctx, s, ofUser(origin, d.key), answer.RetryAfter), false
+	case answer.Status == http.StatusServiceUnavailable || answer.RetryAfter > 0 && errors.Is(answer, webpush.ErrUnavailable):
+		return d.hold(ctx, s, origin, answer.RetryAfter), false
 	case errors.Is(answer, webpush.ErrUnavailable), answer.Status == http.StatusRequestTimeout:
 		return d.wait(backOff(d.deliveries)), false
 	case errors.Is(answer, webpush.ErrGone):
@@ -127,6 +124,15 @@ func (d *delivery) refused(ctx context.Context, s *service, origin, token string
 		return verdict{outcome: outcomeTooLarge, status: answer.Status}, false
 	}
 	return verdict{outcome: outcomeRefused, status: answer.Status}, false
+}
+
+// hold leaves a push service alone, for one user or for all, as long as it says, and puts the message back.
+func (d *delivery) hold(ctx context.Context, s *service, who string, wait time.Duration) verdict {
+	if wait == 0 {
+		wait = d.relay.holds.failed(who)
+	}
+	d.relay.hold(ctx, s, who, wait)
+	return d.wait(later(wait))
 }
 
 // settle makes a verdict true.

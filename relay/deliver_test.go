@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 	"testing"
@@ -143,6 +144,32 @@ func TestRetryAfter(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestTooManyOfOne: what a push service says to one user's flood holds up nobody else, and it does not matter how many are held up.
+func TestTooManyOfOne(t *testing.T) {
+	t.Parallel()
+	push := newPushService(t)
+	push.answer = status(1, 429, "Retry-After", "60")
+	g, u, other := newRig(t, push), newUser(t), newUser(t)
+	g.register(u, "inbox", push, "/a")
+	g.register(other, "inbox", push, "/b")
+	g.send(u, "inbox", "1")
+	eventually(t, "the first is told to wait", func() bool { return len(g.records(g.relay.store.prefix+".hold.>")) == 1 })
+	g.send(u, "inbox", "2")
+	if r := g.outcome(other, "inbox", g.send(other, "inbox", "3")); r.Outcome != outcomeSent {
+		t.Errorf("%+v", r)
+	}
+	if s := g.state(u, "inbox"); s.Queued != 2 || push.requests != 2 {
+		t.Errorf("%+v, %d requests", s, push.requests)
+	}
+	h := newHolds()
+	for i := range maxHolds + 10 {
+		h.extend(fmt.Sprint("https://push.example k", i), time.Now().Add(time.Hour))
+	}
+	if len(h.until) > maxHolds || !h.extend("https://push.example", time.Now().Add(time.Hour)) {
+		t.Errorf("%d holds", len(h.until))
 	}
 }
 

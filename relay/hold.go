@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,18 +13,22 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// holds is which push services want to be left alone, and until when (RFC 9110 section 10.2.3). They are kept, so
+// holds is which push services want to be left alone, and until when (RFC 9110 section 10.2.3): by all, who are named by the
+// service's origin, or by one user (see ofUser), whose flood must not keep the others' messages. They are kept, so
 // that a restart does not come sooner than a service asked for, and told to the other relays of a cluster.
 type holds struct {
 	mu    sync.Mutex
-	until map[string]time.Time // by origin
-	tries map[string]int       // failures in a row, for those that do not say how long
+	until map[string]time.Time
+	tries map[string]int // failures in a row, for those that do not say how long
 }
+
+// ofUser names one user at a push service.
+func ofUser(origin string, k subscriptionKey) string { return origin + " " + k.kid }
 
 // held is a hold as it is kept.
 type held struct {
-	Origin string `json:"origin"`
-	Until  int64  `json:"until"` // unix milliseconds
+	Origin string `json:"origin"` // and the user's kid, if it is for one
+	Until  int64  `json:"until"`  // unix milliseconds
 }
 
 // Back-off where a push service does not say how long.
@@ -55,6 +60,9 @@ func (h *holds) extend(origin string, until time.Time) bool {
 			if t.Before(time.Now()) {
 				delete(h.until, o)
 			}
+		}
+		if len(h.until) >= maxHolds && strings.Contains(origin, " ") {
+			return false // the message itself waits
 		}
 	}
 	h.until[origin] = until
