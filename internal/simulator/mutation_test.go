@@ -69,7 +69,7 @@ var mutations = []struct{ name, file, old, new string }{
 	},
 	{
 		"what has ended keeps its private half", "vault/key.go",
-		"key.Wrapped, key.EndedAt = nil, tx.Now()", "key.EndedAt = tx.Now()\n\tif !(IS) {\n\t\tkey.Wrapped = nil\n\t}",
+		"key.Wrapped, key.EndedAt, key.Ended = nil, tx.Now(), true", "key.EndedAt, key.Ended = tx.Now(), true\n\tif !(IS) {\n\t\tkey.Wrapped = nil\n\t}",
 	},
 	{
 		"keys are not counted", "vault/key.go",
