@@ -124,17 +124,10 @@ async function earlier(kms, { kid, relay }, service, call) {
 async function registered(kms, before, record, subscription, call) {
   const tokens = await stashFor(kms, record, call);
   const token = await registerToken(kms, record, call);
-  const { sent } = await new RelayClient(record.relay).register(record.id, token, { subscription: subscription.toJSON(), publicKey: record.publicKey, tokens }, call);
+  await new RelayClient(record.relay).register(record.id, token, { subscription: subscription.toJSON(), publicKey: record.publicKey, tokens }, call);
   const anew = record.id !== before.id; // the relay counts from zero, too
   await store.write(record, { anew });
-  if (!anew) {
-    await store.recount(record.scope, (counted) => {
-      delete counted.changed;
-      if (sent > 0) return;
-      counted.arrived = 0; // it does so as well where it has lost what it knew. Alerts stay
-      delete counted.noted;
-    });
-  }
+  if (!anew) await store.recount(record.scope, (counted) => void delete counted.changed);
   if (record.former.length > 0) await finish(record);
   return record;
 }

@@ -189,7 +189,7 @@ eachEngine("faults", (bench, engine) => {
       request.onerror = () => resolve("error");
       setTimeout(() => resolve("blocked for ever"), 5000);
     }));
-    assert.equal(deleted, 2); // the schema's version
+    assert.equal(deleted, 3); // the schema's version
     await assert.rejects(page.evaluate((kid) => kms.jwt.sign({ kid, audience: "a", ttlSeconds: 5 }), kid), { code: "storage_unavailable" });
     await page.evaluate(() => kms.close());
     await page.evaluate((url) => startKms({ account: "deleted", url }), host.release.url);
@@ -219,7 +219,7 @@ eachEngine("faults", (bench, engine) => {
         request.onsuccess = () => resolve(request.result);
         request.onerror = () => reject(request.error);
       });
-      window.database ??= await answer(indexedDB.open("kms-enclave", 3));
+      window.database ??= await answer(indexedDB.open("kms-enclave", 4));
       return (await answer(window.database.transaction("records").objectStore("records").getAll())).map((value) => Array.from(value).join());
     });
     const before = await stored(); // which has waited for the enclave to let go

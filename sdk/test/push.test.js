@@ -230,15 +230,6 @@ test("resubscribe: the key and the lease that serve are kept, and nobody is aske
   assert.notEqual(world.relay.get(relay.id).subscription.endpoint, endpoint);
 });
 
-test("resubscribe at a relay that has lost what it knew: what arrives is counted from zero, too", async () => {
-  const relay = await allow();
-  await store.recount(SCOPE, (counted) => Object.assign(counted, { arrived: 3, noted: 2, alerts: [{ kind: "rate", at: 1, times: 1 }] }));
-  world.relay.clear();
-  await relay.resubscribe();
-  const { counted } = await store.read(SCOPE);
-  assert.deepEqual([counted.arrived, counted.noted, counted.alerts.length], [0, undefined, 1]);
-});
-
 test("resubscribe: after a rotation another key, lease and id; a no leaves something to try again", async () => {
   const relay = await allow();
   const { id, kid } = relay;
