@@ -43,7 +43,7 @@ var mayImport = map[string][]string{
 // are formats and may be read by both.
 var outside = []string{"release", "verify", "doctor", "demo", "webpush", "relay", "cmd/enclave"}
 
-var outsideMay = []string{"audit", "release", "verify", "doctor", "demo", "sdk", "store", "web", "webpush", "relay"}
+var outsideMay = []string{"audit", "release", "verify", "doctor", "demo", "sdk", "store", "web", "webpush", "relay", "internal/jws"}
 
 // mayTouchJS are the only packages that import syscall/js.
 var mayTouchJS = []string{"internal/jsbridge", "internal/host", "keyengine/webcrypto", "store/indexeddb", "cmd/enclave-wasm"}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kms-enclave/kms-enclave/internal/jws"
 	"github.com/kms-enclave/kms-enclave/webpush"
 )
 
@@ -49,9 +50,9 @@ func TestStatuses(t *testing.T) {
 		{"unknown member", "PUT", "/v1/subscriptions/c", reg, strings.Replace(good, `{"subscription"`, `{"x":1,"subscription"`, 1), 400, "malformed", nil},
 		{"member twice", "PUT", "/v1/subscriptions/c", reg, strings.Replace(good, `{"subscription"`, `{"tokens":[],"subscription"`, 1), 400, "malformed", nil},
 		{"huge JSON", "PUT", "/v1/subscriptions/c", reg, strings.Repeat(" ", maxJSON) + good, 413, "too-large", nil},
-		{"key of another length", "PUT", "/v1/subscriptions/c", reg, strings.Replace(good, encode(u.public), "BAAA", 1), 400, "malformed", nil},
-		{"key off the curve", "PUT", "/v1/subscriptions/c", reg, strings.Replace(good, encode(u.public), encode(append([]byte{4}, make([]byte, 64)...)), 1), 400, "malformed", nil},
-		{"p256dh off the curve", "PUT", "/v1/subscriptions/c", reg, keys(encode(append([]byte{4}, make([]byte, 64)...)), s.Keys.Auth), 400, "malformed", nil},
+		{"key of another length", "PUT", "/v1/subscriptions/c", reg, strings.Replace(good, jws.Encode(u.public), "BAAA", 1), 400, "malformed", nil},
+		{"key off the curve", "PUT", "/v1/subscriptions/c", reg, strings.Replace(good, jws.Encode(u.public), jws.Encode(append([]byte{4}, make([]byte, 64)...)), 1), 400, "malformed", nil},
+		{"p256dh off the curve", "PUT", "/v1/subscriptions/c", reg, keys(jws.Encode(append([]byte{4}, make([]byte, 64)...)), s.Keys.Auth), 400, "malformed", nil},
 		{"short auth", "PUT", "/v1/subscriptions/c", reg, keys(s.Keys.P256DH, "AAAA"), 400, "malformed", nil},
 		{"unknown push service", "PUT", "/v1/subscriptions/c", reg, endpoint("https://push.example/x"), 422, "endpoint-refused", nil},
 		{"http", "PUT", "/v1/subscriptions/c", reg, endpoint("http://fcm.googleapis.com/x"), 422, "endpoint-refused", nil},

@@ -6,7 +6,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/json/v2"
 	"encoding/pem"
 	"fmt"
@@ -21,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kms-enclave/kms-enclave/internal/jws"
 	"github.com/kms-enclave/kms-enclave/internal/must"
 	"github.com/kms-enclave/kms-enclave/webpush"
 )
@@ -40,22 +40,12 @@ func newUser(t testing.TB) *user {
 	return &user{key, public, thumbprint(public)}
 }
 
-func (u *user) sign(input []byte) ([]byte, error) {
-	digest := sha256.Sum256(input)
-	r, s, err := ecdsa.Sign(rand.Reader, u.key, digest[:])
-	if err != nil {
-		return nil, err
-	}
-	signature := make([]byte, 64)
-	r.FillBytes(signature[:32])
-	s.FillBytes(signature[32:])
-	return signature, nil
-}
+func (u *user) sign(input []byte) ([]byte, error) { return jws.SignES256(u.key, input) }
 
 // jws signs any header and claims.
 func (u *user) jws(t testing.TB, header, claims any) string {
-	input := encode(must.Get[[]byte](t)(json.Marshal(header))) + "." + encode(must.Get[[]byte](t)(json.Marshal(claims)))
-	return input + "." + encode(must.Get[[]byte](t)(u.sign([]byte(input))))
+	input := jws.Encode(must.Get[[]byte](t)(json.Marshal(header))) + "." + jws.Encode(must.Get[[]byte](t)(json.Marshal(claims)))
+	return input + "." + jws.Encode(must.Get[[]byte](t)(u.sign([]byte(input))))
 }
 
 func (u *user) header() map[string]any {
@@ -176,7 +166,7 @@ func (p *pushService) subscribe(t testing.TB, path string) pushSubscription {
 	p.set(func(p *pushService) { p.receivers[path] = receiver })
 	var s pushSubscription
 	s.Endpoint = p.URL + path
-	s.Keys.P256DH, s.Keys.Auth = encode(receiver.Keys().Public()), encode(receiver.Keys().Auth())
+	s.Keys.P256DH, s.Keys.Auth = jws.Encode(receiver.Keys().Public()), jws.Encode(receiver.Keys().Auth())
 	return s
 }
 
@@ -297,7 +287,7 @@ func (g *rig) want(a answer, status int, code string) answer {
 }
 
 func registrationBody(t testing.TB, u *user, s pushSubscription, tokens ...string) string {
-	return string(must.Get[[]byte](t)(json.Marshal(registration{s, encode(u.public), tokens})))
+	return string(must.Get[[]byte](t)(json.Marshal(registration{s, jws.Encode(u.public), tokens})))
 }
 
 // register registers a subscription with a token for an hour and one for two.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/kms-enclave/kms-enclave/internal/jws"
 	"github.com/kms-enclave/kms-enclave/internal/must"
 	"github.com/kms-enclave/kms-enclave/webpush"
 )
@@ -28,7 +29,7 @@ func FuzzToken(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if back := c.input + "." + encode(c.signature); back != token {
+		if back := c.Input + "." + jws.Encode(c.Signature); back != token {
 			t.Errorf("%q is also spelled %q", token, back)
 		}
 		if !isKid(c.kid) {
@@ -46,7 +47,7 @@ func FuzzRegistration(f *testing.F) {
 	r := &Relay{services: must.Get[[]*service](f)(newServices(Default())), now: time.Now}
 	receiver := must.Get[*webpush.Receiver](f)(webpush.GenerateReceiver())
 	s := pushSubscription{Endpoint: "https://fcm.googleapis.com/fcm/send/x"}
-	s.Keys.P256DH, s.Keys.Auth = encode(receiver.Keys().Public()), encode(receiver.Keys().Auth())
+	s.Keys.P256DH, s.Keys.Auth = jws.Encode(receiver.Keys().Public()), jws.Encode(receiver.Keys().Auth())
 	f.Add(registrationBody(f, u, s, u.vapid(f, "https://fcm.googleapis.com", time.Hour)))
 	f.Add(registrationBody(f, u, s))
 	f.Fuzz(func(t *testing.T, body string) {
@@ -109,7 +110,7 @@ func FuzzPost(f *testing.F) {
 		if err := request.Check(); err != nil || request.TTL > maxTTL {
 			t.Errorf("%+v: %v", p, err)
 		}
-		if k := messageKey(p.key, "id"); !isBase64url(k) || len(k) > 64 {
+		if k := messageKey(p.key, "id"); !jws.IsBase64url(k) || len(k) > 64 {
 			t.Errorf("key %q", k)
 		}
 	})

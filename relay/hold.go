@@ -11,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/kms-enclave/kms-enclave/internal/jws"
 )
 
 // holds is which push services want to be left alone, and until when (RFC 9110 section 10.2.3): by all, who are named by the
@@ -95,7 +97,7 @@ func later(wait time.Duration) time.Duration { return wait + rand.N(wait/10+250*
 
 func (r *Relay) holdSubject(s *service, origin string) string {
 	digest := sha256.Sum256([]byte(origin))
-	return r.store.prefix + ".hold." + s.token + "." + encode(digest[:9])
+	return r.store.prefix + ".hold." + s.token + "." + jws.Encode(digest[:9])
 }
 
 // holdNews is where relays tell each other of holds.

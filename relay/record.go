@@ -13,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/kms-enclave/kms-enclave/internal/jws"
 	"github.com/kms-enclave/kms-enclave/webpush"
 )
 
@@ -44,7 +45,7 @@ func (s *subscription) generation() string {
 		_ = binary.Write(h, binary.BigEndian, uint32(len(part)))
 		h.Write(part)
 	}
-	return encode(h.Sum(nil)[:9])
+	return jws.Encode(h.Sum(nil)[:9])
 }
 
 func parseSubscription(m *jetstream.RawStreamMsg) (*subscription, error) {
@@ -167,7 +168,7 @@ func fingerprint(key string, ttl int64, urgency webpush.Urgency, topic string, b
 	mac := hmac.New(sha256.New, []byte(key))
 	fmt.Fprintf(mac, "%d\n%s\n%s\n", ttl, urgency, topic)
 	mac.Write(body)
-	return encode(mac.Sum(nil))
+	return jws.Encode(mac.Sum(nil))
 }
 
 // messageKey is the last part of a message's subject.
@@ -176,13 +177,13 @@ func messageKey(idempotencyKey, id string) string {
 		return "m" + id
 	}
 	digest := sha256.Sum256([]byte(idempotencyKey))
-	return "k" + encode(digest[:16])
+	return "k" + jws.Encode(digest[:16])
 }
 
 func newID() string {
 	var b [16]byte
 	rand.Read(b[:]) // never fails
-	return encode(b[:])
+	return jws.Encode(b[:])
 }
 
 func mustJSON(v any) []byte {

@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"net/http"
 
+	"github.com/kms-enclave/kms-enclave/internal/jws"
 	"github.com/kms-enclave/kms-enclave/webpush"
 )
 
@@ -87,7 +88,7 @@ func (r *Relay) register(w http.ResponseWriter, q *http.Request, k subscriptionK
 
 // key returns the user's public key, a point on the curve.
 func (b *registration) key() ([]byte, error) {
-	public, err := decode(b.PublicKey)
+	public, err := jws.Decode(b.PublicKey)
 	if err != nil || len(public) != webpush.PublicSize {
 		return nil, errMalformed.with("publicKey is not an uncompressed P-256 point in base64url")
 	}
@@ -103,8 +104,8 @@ func (r *Relay) wanted(b *registration, public []byte) (*subscription, error) {
 	if err != nil {
 		return nil, err
 	}
-	p256dh, dhErr := decode(b.Subscription.Keys.P256DH)
-	auth, authErr := decode(b.Subscription.Keys.Auth)
+	p256dh, dhErr := jws.Decode(b.Subscription.Keys.P256DH)
+	auth, authErr := jws.Decode(b.Subscription.Keys.Auth)
 	if _, err := webpush.NewKeys(p256dh, auth); err != nil || dhErr != nil || authErr != nil {
 		return nil, errMalformed.with("the subscription's keys are not a P-256 point and 16 bytes, in base64url")
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/kms-enclave/kms-enclave/internal/jws"
 	"github.com/kms-enclave/kms-enclave/webpush"
 )
 
@@ -65,7 +66,7 @@ func newService(pattern string, private bool, parallel int, roots *x509.CertPool
 	}
 	digest := sha256.Sum256([]byte(pattern))
 	return &service{
-		pattern: pattern, private: private, token: encode(digest[:9]), places: make(chan struct{}, parallel),
+		pattern: pattern, private: private, token: jws.Encode(digest[:9]), places: make(chan struct{}, parallel),
 		client: &webpush.Client{Transport: newTransport(private, roots)},
 	}
 }

@@ -1,16 +1,13 @@
 package relay
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json/v2"
-	"errors"
-	"math/big"
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/kms-enclave/kms-enclave/internal/jws"
 )
 
 // What every relay token is measured by.
@@ -32,10 +29,9 @@ const (
 
 // claimed is a token that was taken apart and says what it says: nothing of it may be believed.
 type claimed struct {
-	kid       string
-	claims    tokenClaims
-	input     string
-	signature []byte
+	jws.Compact
+	kid    string
+	claims tokenClaims
 }
 
 type tokenHeader struct {
@@ -77,23 +73,19 @@ func bearer(h http.Header) (claimed, error) {
 
 // parseToken takes the compact form apart, in its one spelling.
 func parseToken(token string) (claimed, error) {
-	parts := strings.Split(token, ".")
-	if len(token) > tokenMaxSize || len(parts) != 3 {
-		return claimed{}, errUnauthorized.with("not a token of three parts and at most %d bytes", tokenMaxSize)
+	if len(token) > tokenMaxSize {
+		return claimed{}, errUnauthorized.with("the token has more than %d bytes", tokenMaxSize)
 	}
-	var decoded [3][]byte
-	for i, part := range parts {
-		var err error
-		if decoded[i], err = decode(part); err != nil {
-			return claimed{}, errUnauthorized.with("part %d of the token is not base64url", i+1)
-		}
+	parsed, err := jws.Parse(token)
+	if err != nil {
+		return claimed{}, errUnauthorized.with("the token: %v", err)
 	}
 	var header tokenHeader
-	if err := decodeStrict(decoded[0], &header); err != nil || header.Algorithm != "ES256" || header.Type != tokenType || !isKid(header.Kid) {
+	if err := decodeStrict(parsed.Header, &header); err != nil || header.Algorithm != "ES256" || header.Type != tokenType || !isKid(header.Kid) {
 		return claimed{}, errUnauthorized.with(`the token's header is not {"alg":"ES256","kid":…,"typ":%q}`, tokenType)
 	}
-	c := claimed{kid: header.Kid, input: parts[0] + "." + parts[1], signature: decoded[2]}
-	if err := decodeStrict(decoded[1], &c.claims); err != nil {
+	c := claimed{Compact: parsed, kid: header.Kid}
+	if err := decodeStrict(parsed.Payload, &c.claims); err != nil {
 		return claimed{}, errUnauthorized.with("the token's claims are not aud, exp, iat, jti, scope and perhaps sub")
 	}
 	return c, nil
@@ -104,12 +96,7 @@ func (c claimed) verify(public []byte, origin string, now time.Time) (verified, 
 	if thumbprint(public) != c.kid {
 		return verified{}, errUnauthorized.with("the token's kid is another key's")
 	}
-	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), public)
-	if err != nil || len(c.signature) != 64 {
-		return verified{}, errUnauthorized.with("the token's signature is not r‖s in 64 bytes")
-	}
-	digest := sha256.Sum256([]byte(c.input))
-	if !ecdsa.Verify(key, digest[:], new(big.Int).SetBytes(c.signature[:32]), new(big.Int).SetBytes(c.signature[32:])) {
+	if !c.VerifyES256(public) {
 		return verified{}, errUnauthorized.with("the token's signature does not fit")
 	}
 	if err := c.claims.check(origin, now); err != nil {
@@ -131,7 +118,7 @@ func (c *tokenClaims) check(origin string, now time.Time) error {
 		return errUnauthorized.with("the token has no iat")
 	case c.Issued > at+int64(tokenMaxSkew/time.Second):
 		return errUnauthorized.with("the token's iat lies in the future")
-	case len(c.ID) != jtiSize || !isBase64url(c.ID):
+	case len(c.ID) != jtiSize || !jws.IsBase64url(c.ID):
 		return errUnauthorized.with("the token's jti is not %d characters of base64url", jtiSize)
 	case c.Scope != scopeRegister && c.Scope != scopeSend:
 		return errUnauthorized.with("the token's scope is neither register nor send")
@@ -165,26 +152,12 @@ func thumbprint(public []byte) string {
 	if len(public) != 65 {
 		return ""
 	}
-	digest := sha256.Sum256([]byte(`{"crv":"P-256","kty":"EC","x":"` + encode(public[1:33]) + `","y":"` + encode(public[33:]) + `"}`))
-	return encode(digest[:])
+	digest := sha256.Sum256([]byte(`{"crv":"P-256","kty":"EC","x":"` + jws.Encode(public[1:33]) + `","y":"` + jws.Encode(public[33:]) + `"}`))
+	return jws.Encode(digest[:])
 }
 
-func isKid(s string) bool            { return len(s) == 43 && isBase64url(s) }
-func isSubscriptionID(s string) bool { return len(s) >= 1 && len(s) <= 64 && isBase64url(s) }
-
-func isBase64url(s string) bool {
-	return strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == ""
-}
-
-func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
-
-// decode takes base64url without padding, in its one form: Go's decoder skips line breaks.
-func decode(s string) ([]byte, error) {
-	if strings.ContainsAny(s, "\r\n") {
-		return nil, errors.New("base64url with a line break")
-	}
-	return base64.RawURLEncoding.Strict().DecodeString(s)
-}
+func isKid(s string) bool            { return len(s) == 43 && jws.IsBase64url(s) }
+func isSubscriptionID(s string) bool { return len(s) >= 1 && len(s) <= 64 && jws.IsBase64url(s) }
 
 // decodeStrict refuses members that are not known, names that appear twice and text that is not UTF-8.
 func decodeStrict(b []byte, into any) error {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kms-enclave/kms-enclave/internal/jws"
 	"github.com/kms-enclave/kms-enclave/internal/must"
 	"github.com/kms-enclave/kms-enclave/webpush"
 )
@@ -57,7 +58,7 @@ func TestRelayTokens(t *testing.T) {
 		{"no signature", parts[0] + "." + parts[1] + ".", 401},
 		{"signature cut", whole[:len(whole)-2], 401},
 		{"padding", whole + "==", 401},
-		{"claims of another token", parts[0] + "." + encode([]byte(`{"aud":"x"}`)) + "." + parts[2], 401},
+		{"claims of another token", parts[0] + "." + jws.Encode([]byte(`{"aud":"x"}`)) + "." + parts[2], 401},
 		{"typ JWT", u.jws(t, head("typ", "JWT"), good), 401},
 		{"no typ", u.jws(t, head("typ", nil), good), 401},
 		{"alg none", u.jws(t, head("alg", "none"), good), 401},
@@ -130,7 +131,7 @@ func TestTokenOfAnotherKey(t *testing.T) {
 // TestThumbprint is the P-256 key of RFC 7515 appendix A.3, with the digest that RFC 7638 gives it.
 func TestThumbprint(t *testing.T) {
 	t.Parallel()
-	x, y := must.Get[[]byte](t)(decode("f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU")), must.Get[[]byte](t)(decode("x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"))
+	x, y := must.Get[[]byte](t)(jws.Decode("f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU")), must.Get[[]byte](t)(jws.Decode("x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"))
 	if got := thumbprint(append(append([]byte{4}, x...), y...)); got != "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U" {
 		t.Errorf("%s", got)
 	}

@@ -2,22 +2,17 @@ package webpush
 
 import (
 	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json/jsontext"
 	"encoding/json/v2"
 	"errors"
 	"fmt"
-	"math/big"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
-)
 
-const signatureSize = 64 // r‖s
+	"github.com/kms-enclave/kms-enclave/internal/jws"
+)
 
 // MaxLife is how far in the future a token may expire (RFC 8292 section 2).
 const MaxLife = 24 * time.Hour
@@ -74,64 +69,41 @@ func SignToken(c Claims, sign func(input []byte) ([]byte, error)) (string, error
 	if err != nil {
 		return "", err
 	}
-	input := encode([]byte(jwtHeader)) + "." + encode(payload)
+	input := jws.Encode([]byte(jwtHeader)) + "." + jws.Encode(payload)
 	signature, err := sign([]byte(input))
 	if err != nil {
 		return "", err
 	}
-	if len(signature) != signatureSize {
-		return "", fmt.Errorf("signature of %d bytes, wanted r‖s in %d: %w", len(signature), signatureSize, ErrToken)
+	if len(signature) != jws.SignatureSize {
+		return "", fmt.Errorf("signature of %d bytes, wanted r‖s in %d: %w", len(signature), jws.SignatureSize, ErrToken)
 	}
-	return input + "." + encode(signature), nil
+	return input + "." + jws.Encode(signature), nil
 }
 
 // ES256 returns what signs with a key, for SignToken and other JWS (RFC 7518 section 3.4).
 func ES256(key *ecdsa.PrivateKey) func(input []byte) ([]byte, error) {
-	return func(input []byte) ([]byte, error) {
-		digest := sha256.Sum256(input)
-		r, s, err := ecdsa.Sign(rand.Reader, key, digest[:])
-		if err != nil {
-			return nil, err
-		}
-		signature := make([]byte, signatureSize)
-		r.FillBytes(signature[:signatureSize/2])
-		s.FillBytes(signature[signatureSize/2:])
-		return signature, nil
-	}
+	return func(input []byte) ([]byte, error) { return jws.SignES256(key, input) }
 }
 
 // VerifyToken returns what a token says if public, an uncompressed point, has signed it, whatever
 // it says. ErrToken otherwise. See Claims.Check.
 func VerifyToken(token string, public []byte) (Claims, error) {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return Claims{}, fmt.Errorf("%d parts, wanted 3: %w", len(parts), ErrToken)
-	}
-	var decoded [3][]byte
-	for i, part := range parts {
-		var err error
-		if decoded[i], err = decode(part); err != nil {
-			return Claims{}, fmt.Errorf("part %d: %w", i+1, ErrToken)
-		}
+	parsed, err := jws.Parse(token)
+	if err != nil {
+		return Claims{}, fmt.Errorf("%w: %w", err, ErrToken)
 	}
 	var header struct {
 		Algorithm string         `json:"alg"`
 		Critical  jsontext.Value `json:"crit"` // RFC 7515 section 4.1.11: nothing critical is understood
 	}
-	if err := json.Unmarshal(decoded[0], &header); err != nil || header.Algorithm != "ES256" || header.Critical != nil {
+	if err := json.Unmarshal(parsed.Header, &header); err != nil || header.Algorithm != "ES256" || header.Critical != nil {
 		return Claims{}, fmt.Errorf("header: %w", ErrToken)
 	}
-	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), public)
-	if err != nil || len(decoded[2]) != signatureSize {
+	if !parsed.VerifyES256(public) {
 		return Claims{}, fmt.Errorf("key or signature: %w", ErrToken)
 	}
-	digest := sha256.Sum256([]byte(parts[0] + "." + parts[1]))
-	r, s := new(big.Int).SetBytes(decoded[2][:32]), new(big.Int).SetBytes(decoded[2][32:])
-	if !ecdsa.Verify(key, digest[:], r, s) {
-		return Claims{}, fmt.Errorf("signature: %w", ErrToken)
-	}
 	var c claims
-	if err := json.Unmarshal(decoded[1], &c); err != nil {
+	if err := json.Unmarshal(parsed.Payload, &c); err != nil {
 		return Claims{}, fmt.Errorf("claims: %w", ErrToken)
 	}
 	return Claims{c.Audience, time.Unix(c.Expires, 0), c.Subject}, nil
@@ -153,7 +125,7 @@ func (c Claims) Check(origin string, now time.Time) error {
 // Authorization returns the header's value of a token and the public key that signed it
 // (RFC 8292 section 3).
 func Authorization(token string, public []byte) string {
-	return "vapid t=" + token + ", k=" + encode(public)
+	return "vapid t=" + token + ", k=" + jws.Encode(public)
 }
 
 // ParseAuthorization takes such a value apart: parameters in any order, as tokens or in quotes, others
@@ -180,18 +152,8 @@ func ParseAuthorization(value string) (token string, public []byte, err error) {
 		}
 		seen[name] = v
 	}
-	if public, err = decode(seen["k"]); err != nil || len(public) != PublicSize || seen["t"] == "" {
+	if public, err = jws.Decode(seen["k"]); err != nil || len(public) != PublicSize || seen["t"] == "" {
 		return "", nil, fmt.Errorf("parameters t and k: %w", ErrToken)
 	}
 	return seen["t"], public, nil
-}
-
-func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
-
-// decode takes base64url without padding, in its one form: Go's decoder skips line breaks.
-func decode(s string) ([]byte, error) {
-	if strings.ContainsAny(s, "\r\n") {
-		return nil, base64.CorruptInputError(strings.IndexAny(s, "\r\n"))
-	}
-	return base64.RawURLEncoding.Strict().DecodeString(s)
 }

@@ -29,6 +29,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/kms-enclave/kms-enclave/internal/jws"
 )
 
 // Subscription is what PushManager.subscribe gives (Push API section 9).
@@ -66,7 +68,7 @@ func (s *Subscription) UnmarshalJSON(b []byte) error {
 // MarshalJSON gives the same form.
 func (s Subscription) MarshalJSON() ([]byte, error) {
 	return json.Marshal(map[string]any{
-		"endpoint": s.Endpoint, "keys": map[string]string{"p256dh": encode(s.P256DH), "auth": encode(s.Auth)},
+		"endpoint": s.Endpoint, "keys": map[string]string{"p256dh": jws.Encode(s.P256DH), "auth": jws.Encode(s.Auth)},
 	}, json.Deterministic(true))
 }
 

@@ -16,10 +16,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kms-enclave/kms-enclave/internal/jws"
 	"github.com/kms-enclave/kms-enclave/internal/must"
 )
 
-func b64(t testing.TB, s string) []byte { return must.Get[[]byte](t)(decode(s)) }
+func b64(t testing.TB, s string) []byte { return must.Get[[]byte](t)(jws.Decode(s)) }
 
 // receiverOf is a subscription of a test: its private key and authentication secret.
 func receiverOf(t testing.TB, private, auth string) *Receiver {
@@ -32,13 +33,13 @@ func TestRFC8291(t *testing.T) {
 		"yl95bQpu6cVPTpK4Mqgkf1CXztLVBSt2Ks3oZwbuwXPXLWyouBWLVWGNWQexSgSxsj_Qulcy4a-fN"
 	const message = "When I grow up, I want to be a watermelon"
 	r := receiverOf(t, "q1dXpw3UpT5VOmu_cf_v6ih07Aems3njxI-JWgLcM94", "BTBZMqHH6r4Tts7J_aSIgg")
-	if got := encode(r.Keys().Public()); got != "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4" {
+	if got := jws.Encode(r.Keys().Public()); got != "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4" {
 		t.Errorf("public key %s", got)
 	}
 	sender := must.Get[*ecdh.PrivateKey](t)(ecdh.P256().NewPrivateKey(b64(t, "yfWPiYE-n46HLnH0KqZOF1fJJU3MYrct3AELtAQ-oRw")))
 	got := must.Get[[]byte](t)(r.Keys().encrypt([]byte(message), 0, sender, [saltSize]byte(b64(t, "DGv6ra1nlYgDCS1FRnbzlw"))))
-	if encode(got) != body {
-		t.Errorf("body\n%s, wanted\n%s", encode(got), body)
+	if jws.Encode(got) != body {
+		t.Errorf("body\n%s, wanted\n%s", jws.Encode(got), body)
 	}
 	if got := must.Get[[]byte](t)(r.Decrypt(b64(t, body))); string(got) != message {
 		t.Errorf("message %q", got)
@@ -158,7 +159,7 @@ const (
 // TestRFC8292 is the example of RFC 8292 section 2.4.
 func TestRFC8292(t *testing.T) {
 	token, public, err := ParseAuthorization("vapid t=" + exampleToken + ",k=" + exampleKey)
-	if err != nil || token != exampleToken || encode(public) != exampleKey {
+	if err != nil || token != exampleToken || jws.Encode(public) != exampleKey {
 		t.Fatal(token, public, err)
 	}
 	claims := must.Get[Claims](t)(VerifyToken(token, public))
@@ -213,8 +214,8 @@ func TestToken(t *testing.T) {
 		public []byte
 	}{
 		"another key": {token, other}, "no key": {token, nil}, "no token": {"", public},
-		"alg none":   {encode([]byte(`{"alg":"none"}`)) + "." + payload, public},
-		"crit":       {encode([]byte(`{"alg":"ES256","crit":["x"]}`)) + "." + payload, public},
+		"alg none":   {jws.Encode([]byte(`{"alg":"none"}`)) + "." + payload, public},
+		"crit":       {jws.Encode([]byte(`{"alg":"ES256","crit":["x"]}`)) + "." + payload, public},
 		"line break": {token[:len(token)-3] + "\n" + token[len(token)-3:], public},
 		"padding":    {header + "=." + payload, public}, "four parts": {token + ".", public},
 	} {
@@ -236,7 +237,7 @@ func TestParseAuthorization(t *testing.T) {
 		"Vapid k=" + exampleKey + " , T=" + exampleToken,
 		` vapid t="` + exampleToken + `",k="` + exampleKey + `",x=y`,
 	} {
-		if token, public, err := ParseAuthorization(good); err != nil || token != exampleToken || encode(public) != exampleKey {
+		if token, public, err := ParseAuthorization(good); err != nil || token != exampleToken || jws.Encode(public) != exampleKey {
 			t.Errorf("%s: %v", good, err)
 		}
 	}
@@ -279,13 +280,13 @@ func TestSubscription(t *testing.T) {
 	r := must.Get[*Receiver](t)(GenerateReceiver())
 	s := Subscription{"https://push.example.net/x", r.Keys().Public(), r.Keys().Auth()}
 	text := must.Get[[]byte](t)(json.Marshal(s))
-	for _, form := range []string{string(text), strings.Replace(string(text), `{`, `{"expirationTime":null,`, 1), strings.Replace(string(text), encode(s.Auth), encode(s.Auth)+"==", 1)} {
+	for _, form := range []string{string(text), strings.Replace(string(text), `{`, `{"expirationTime":null,`, 1), strings.Replace(string(text), jws.Encode(s.Auth), jws.Encode(s.Auth)+"==", 1)} {
 		var got Subscription
 		if err := json.Unmarshal([]byte(form), &got); err != nil || got.Endpoint != s.Endpoint || !bytes.Equal(got.P256DH, s.P256DH) || !bytes.Equal(got.Auth, s.Auth) {
 			t.Errorf("%s: %+v, %v", form, got, err)
 		}
 	}
-	for _, bad := range []string{`{}`, `[]`, `{"endpoint":"http://push.example.net/"}`, strings.Replace(string(text), encode(s.Auth), "%", 1)} {
+	for _, bad := range []string{`{}`, `[]`, `{"endpoint":"http://push.example.net/"}`, strings.Replace(string(text), jws.Encode(s.Auth), "%", 1)} {
 		if err := json.Unmarshal([]byte(bad), new(Subscription)); err == nil {
 			t.Errorf("%s was taken", bad)
 		}
