@@ -47,6 +47,7 @@ bench: tools-for-tests
 	node bench/verify.mjs
 	go test ./audit -run '^$$' -bench VerifyFile # 100,000 entries of an exported log
 	cd peers && go test -run '^$$' -bench Send -benchtime 3s # beside webpush-go
+	go test ./relay -run '^$$' -bench . -benchtime 5s # end to end, and 100,000 subscriptions
 
 profile: tools-for-tests
 	node bench/profile.mjs pipelined

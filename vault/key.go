@@ -228,6 +228,11 @@ func (v *Vault) Rotate(ctx context.Context, kid string, maxKeys int) (key, retir
 // Revoke returns the Apply that revokes a key, active or retired, and fills in the
 // tombstone. ErrRevoked if it is revoked.
 func Revoke(kid, reason string, tombstone *Key) func(*ledger.Tx) error {
+	return revoke(kid, reason, lease.KeyRevoked, tombstone)
+}
+
+// revoke is Revoke; why is what its leases end for.
+func revoke(kid, reason string, why lease.Why, tombstone *Key) func(*ledger.Tx) error {
 	return func(tx *ledger.Tx) error {
 		key, err := ReadKey(tx, kid)
 		if err != nil {
@@ -237,7 +242,7 @@ func Revoke(kid, reason string, tombstone *Key) func(*ledger.Tx) error {
 			return ErrRevoked
 		}
 		key.State, key.Reason = Revoked, reason
-		if err := end(tx, key, lease.KeyRevoked); err != nil {
+		if err := end(tx, key, why); err != nil {
 			return err
 		}
 		*tombstone = *key

@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/kms-enclave/kms-enclave/keyengine"
 	"github.com/kms-enclave/kms-enclave/lease"
@@ -98,13 +99,6 @@ func (v *Vault) GrantLease(ctx context.Context, t lease.Terms, life int64, grant
 	if err != nil {
 		return "", nil, err
 	}
-	grant := ChangeLeases(func(b *lease.Book, now int64) error {
-		l, err := b.Grant(id, t, life, now)
-		if err == nil {
-			*granted = *l
-		}
-		return err
-	})
 	return id, func(tx *ledger.Tx) error {
 		meta, err := readMeta(tx, t.KID)
 		if err == nil && meta.State != Active {
@@ -113,29 +107,26 @@ func (v *Vault) GrantLease(ctx context.Context, t lease.Terms, life int64, grant
 		if err != nil {
 			return err
 		}
-		before, err := readBook(tx)
+		b, err := readBook(tx)
 		if err != nil {
 			return err
 		}
-		tx.PutHandle(store.Handle{Name: leaseName(id), Value: handle})
-		return errors.Join(grant(tx), putJSON(tx, leaseName(id), copied), dropCopies(tx, before))
-	}, nil
-}
-
-// dropCopies deletes the copies of leases that made room for another, or have expired.
-func dropCopies(tx *ledger.Tx, before *lease.Book) error {
-	after, err := readBook(tx)
-	if err != nil {
-		return err
-	}
-	for _, l := range before.Leases {
-		if kept, err := after.Find(l.ID); err != nil || kept.Runs(tx.Now()) != nil {
-			if err := dropCopy(tx, l.ID); err != nil {
-				return err
+		had := slices.Clone(b.Leases)
+		l, err := b.Grant(id, t, life, tx.Now())
+		if err != nil {
+			return err
+		}
+		*granted = *l
+		for _, old := range had { // the one that made room is among them
+			if old.Runs(tx.Now()) != nil {
+				if err := dropCopy(tx, old.ID); err != nil {
+					return err
+				}
 			}
 		}
-	}
-	return nil
+		tx.PutHandle(store.Handle{Name: leaseName(id), Value: handle})
+		return errors.Join(putJSON(tx, bookName, b), putJSON(tx, leaseName(id), copied))
+	}, nil
 }
 
 func dropCopy(tx *ledger.Tx, id string) error {
@@ -305,33 +296,31 @@ func usable(tx *ledger.Tx, kid string) (KeyUse, error) {
 // became of the lease. lease.ErrEnded if both have ended.
 func RevokeLease(id string, ended *lease.Lease) func(*ledger.Tx) error {
 	return func(tx *ledger.Tx) error {
-		b, err := readBook(tx)
+		before, err := findLease(tx, id)
 		if err != nil {
 			return err
 		}
-		l, err := b.Find(id)
+		err = revoke(before.KID, "", lease.Revoked, new(Key))(tx)
+		if errors.Is(err, ErrRevoked) {
+			err = lease.ErrEnded
+		}
 		if err != nil {
 			return err
 		}
-		kid := l.KID
-		if err := endLeases(tx, kid, lease.Revoked); err != nil { // for that reason, before the key's
-			return err
-		}
-		err = Revoke(kid, "", new(Key))(tx)
-		switch {
-		case errors.Is(err, ErrRevoked):
-			return lease.ErrEnded
-		case err != nil:
-			return err
-		}
-		if b, err = readBook(tx); err != nil {
-			return err
-		}
-		if l, err = b.Find(id); err == nil {
-			*ended = *l
+		after, err := findLease(tx, id)
+		if err == nil {
+			*ended = *after
 		}
 		return err
 	}
+}
+
+func findLease(tx *ledger.Tx, id string) (*lease.Lease, error) {
+	b, err := readBook(tx)
+	if err != nil {
+		return nil, err
+	}
+	return b.Find(id)
 }
 
 // endLeases ends the leases of a key and deletes their copies of it.
