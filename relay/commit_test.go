@@ -34,7 +34,7 @@ func TestOneIsRefused(t *testing.T) {
 	t.Parallel()
 	push := newPushService(t)
 	g, u := newRig(t, push), newUser(t)
-	g.want(g.do("PUT", "/v1/subscriptions/inbox", u.token(t, scopeRegister), registrationBody(t, u, push.subscribe(t, "/a"))), 201, "")
+	g.registerWith(u, "inbox", push, "/a")
 	k := subscriptionKey{u.kid, "inbox"}
 	errs := make([]error, 40)
 	var all sync.WaitGroup
@@ -64,7 +64,7 @@ func TestErasedInOneBatch(t *testing.T) {
 	t.Parallel()
 	push := newPushService(t)
 	g, u := newRig(t, push), newUser(t)
-	g.want(g.do("PUT", "/v1/subscriptions/inbox", u.token(t, scopeRegister), registrationBody(t, u, push.subscribe(t, "/a"))), 201, "")
+	g.registerWith(u, "inbox", push, "/a")
 	k := subscriptionKey{u.kid, "inbox"}
 	subject := g.relay.store.messageSubject("none", k, "m")
 	accept := &change{key: k, writes: []write{{subject: subject, expect: subject}}, count: func(t *tally) { t.Accepted++ }, done: make(chan error, 1)}

@@ -274,7 +274,7 @@ func TestExpires(t *testing.T) {
 	first := g.send(u, "inbox", "0", "TTL", "100")
 	eventually(t, "the push service is left alone", func() bool { return g.relay.holds.left(push.URL, time.Now()) > 0 })
 	started := time.Now()
-	g.want(g.do("PUT", "/v1/subscriptions/poor", u.token(t, scopeRegister), registrationBody(t, u, push.subscribe(t, "/b"))), 201, "")
+	g.registerWith(u, "poor", push, "/b")
 	soon, long := g.send(u, "inbox", "1", "TTL", "1"), g.send(u, "inbox", "2", "TTL", "100")
 	sent := time.Now()
 	poor := g.send(u, "poor", "3", "TTL", "1")

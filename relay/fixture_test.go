@@ -293,8 +293,13 @@ func registrationBody(t testing.TB, u *user, s pushSubscription, tokens ...strin
 // register registers a subscription with a token for an hour and one for two.
 func (g *rig) register(u *user, id string, push *pushService, path string) {
 	g.t.Helper()
-	body := registrationBody(g.t, u, push.subscribe(g.t, path), u.vapid(g.t, push.URL, 2*time.Hour), u.vapid(g.t, push.URL, 3*time.Hour))
-	g.want(g.do("PUT", "/v1/subscriptions/"+id, u.token(g.t, scopeRegister), body), http.StatusCreated, "")
+	g.registerWith(u, id, push, path, u.vapid(g.t, push.URL, 2*time.Hour), u.vapid(g.t, push.URL, 3*time.Hour))
+}
+
+// registerWith is register with another stash, or none.
+func (g *rig) registerWith(u *user, id string, push *pushService, path string, tokens ...string) {
+	g.t.Helper()
+	g.want(g.do("PUT", "/v1/subscriptions/"+id, u.token(g.t, scopeRegister), registrationBody(g.t, u, push.subscribe(g.t, path), tokens...)), http.StatusCreated, "")
 }
 
 // send posts a message and returns its id.

@@ -16,7 +16,7 @@ func TestFullStorage(t *testing.T) {
 	t.Parallel()
 	push := newPushService(t)
 	g, u := newRig(t, push, func(c *Config) { c.MaxStore = minStore }), newUser(t)
-	g.want(g.do("PUT", "/v1/subscriptions/inbox", u.token(t, scopeRegister), registrationBody(t, u, push.subscribe(t, "/a"))), 201, "")
+	g.registerWith(u, "inbox", push, "/a")
 	body, accepted := strings.Repeat("x", 3900), []string{}
 	var mu sync.Mutex
 	var all sync.WaitGroup

@@ -99,7 +99,7 @@ func TestQueueIsBounded(t *testing.T) {
 	t.Parallel()
 	push := newPushService(t)
 	g, u := newRig(t, push, func(c *Config) { c.Limits.Queued = 3 }), newUser(t)
-	g.want(g.do("PUT", "/v1/subscriptions/inbox", u.token(t, scopeRegister), registrationBody(t, u, push.subscribe(t, "/a"))), 201, "")
+	g.registerWith(u, "inbox", push, "/a")
 	for range 3 {
 		g.send(u, "inbox", "x")
 	}
