@@ -1,4 +1,4 @@
-// The app's own IndexedDB, for what the SDK keeps there: the share (share.js) and the mirror (mirror.js).
+// The app's own IndexedDB, for what the SDK keeps there: the share (share.js), the mirror (mirror.js) and relays (push-store.js).
 // Each piece of work is one transaction on a connection of its own.
 //
 // A page that is left ends its transactions: WebKit keeps such a page with all that it was at, and one

@@ -1,6 +1,6 @@
 // What the browser has to do with push: a service worker for each scope, and its subscription.
 
-import { decodeBytes, encodeBytes } from "./bytes.js";
+import { decodeBytes } from "./bytes.js";
 import { KmsError } from "./errors.js";
 
 const WORKER_MS = 20_000; // until a service worker is active
@@ -94,17 +94,6 @@ function subscribeError(error, scope) {
   if (error?.name === "NotAllowedError") return new KmsError("denied", "notifications are not allowed for this app; the user allows them in the browser's settings", { details: { reason: "notifications" }, cause: error });
   if (error?.name === "InvalidStateError") return new KmsError("exists", `${scope} has a push subscription of another key`, { details: { reason: "scope" }, cause: error });
   return new KmsError("unsupported", `the browser gives no push subscription: ${message(error)}`, { retryable: error?.name === "AbortError", cause: error });
-}
-
-/**
- * Whether a subscription was made with this key.
- *
- * @param {PushSubscription} subscription
- * @param {string} publicKey
- */
-export function isOf(subscription, publicKey) {
-  const key = subscription.options?.applicationServerKey;
-  return Boolean(key) && encodeBytes(/** @type {ArrayBuffer} */ (key)) === publicKey;
 }
 
 /**

@@ -85,9 +85,7 @@ async function stillRuns(kms, record) {
  */
 export async function settled(kms, record, call) {
   if (record.state !== "active" || !record.farewell) return record;
-  const { lease, locked } = await lookAt(kms, record.lease, call);
-  if (locked || (lease && lease.state !== "ended")) return record;
-  return await ended(record);
+  return (await runs(kms, record, call)) ? record : await ended(record);
 }
 
 /**

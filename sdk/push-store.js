@@ -10,7 +10,7 @@
 // good for nothing else then: the key is gone and the push service refuses what it signed.
 
 import { answer, transact } from "./database.js";
-import { KmsError } from "./errors.js";
+import { asKmsError } from "./errors.js";
 
 const DATABASE = "kms-enclave-push";
 const STORES = Object.freeze(["relays", "arrivals"]);
@@ -159,8 +159,7 @@ async function stored(mode, work) {
     return await transact(DATABASE, STORES, mode, (transaction) => whole(transaction, work));
   } catch (error) {
     const full = /** @type {any} */ (error)?.name === "QuotaExceededError";
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new KmsError(full ? "storage_full" : "storage_unavailable", `the app's storage for relays: ${reason}`, { cause: error });
+    throw asKmsError(error, full ? "storage_full" : "storage_unavailable", "the app's storage for relays");
   }
 }
 

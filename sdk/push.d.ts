@@ -44,7 +44,7 @@ export interface PushAlert {
   readonly times: number;
 }
 
-/** What the service worker of a scope has counted since its subscription was made. */
+/** What the service worker of a scope has counted since it was registered at the relay under this `id`. A relay that has lost its data counts from zero, so what arrived before looks `unexplained` then. */
 export interface Arrivals {
   readonly arrived: number;
   /** Of these, what could not be shown at all: the browser did not let it. */
@@ -113,11 +113,11 @@ export interface SendToken {
 /** What {@link Relay.watch} tells. */
 export type PushEvent =
   | { readonly type: "receipt"; readonly message: string; readonly outcome: "sent" | "expired" | "gone" | "refused" | "too-large" | "unauthorized"; readonly status: number; readonly sent: number; readonly at: number }
-  /** The stash runs low. It was renewed, unless `problem` says why not. */
+  /** The relay says that its stash runs low. `renewed` if it was given a fresh one, `problem` if that failed; neither if it has enough, or was given one shortly before. */
   | { readonly type: "tokens"; readonly left: number; readonly until: number; readonly renewed?: RelayState; readonly problem?: KmsError }
   /** The service worker has counted a push, or noticed something. */
   | { readonly type: "arrived" }
-  | { readonly type: "alert"; readonly kind: PushAlert["kind"] }
+  | { readonly type: "alert"; readonly kind: Exclude<PushAlert["kind"], "unexplained"> }
   /** The browser has ended or replaced the subscription: `resubscribe`. */
   | { readonly type: "subscription" }
   /** The relay could not be reached; it is tried again. */
@@ -144,14 +144,14 @@ export interface Relay {
 
   /**
    * Makes another push subscription, and registers it. The key and the lease stay, and nobody is asked, if they still serve.
-   * If not, or with `rotate`, there is a new key, and the user is asked for another lease (and before, with `rotate`, to replace the key).
+   * If not, the user is asked for another lease; the key is a new one if it was replaced or revoked, or with `rotate`, which asks to replace it first.
    */
   resubscribe(options?: { rotate?: boolean } & CallOptions): Promise<void>;
 
   /** A token for whoever may send. Works while the vault is locked. ttlSeconds: at most the tokenSeconds of the relay, and not beyond the lease's end. */
   sendToken(options: { ttlSeconds: number } & CallOptions): Promise<SendToken>;
 
-  /** Asks everybody and compares. It rejects only if the app's own storage fails. */
+  /** Asks everybody and compares. It rejects if the app's own storage fails, or if the enclave does not answer where a page ended in the middle of `revoke`. */
   status(options?: CallOptions): Promise<PushStatus>;
 
   /** The user has seen the alerts: they begin anew. */
