@@ -164,9 +164,13 @@ func TestTooManyOfOne(t *testing.T) {
 	if s := g.state(u, "inbox"); s.Queued != 2 || push.requests != 2 {
 		t.Errorf("%+v, %d requests", s, push.requests)
 	}
+	g.want(g.do("DELETE", "/v1/user", u.token(t, scopeRegister), ""), 204, "")
+	if left := g.of(u.kid); len(left) > 0 {
+		t.Errorf("of a user who was told to wait there is left: %v", left)
+	}
 	h := newHolds()
 	for i := range maxHolds + 10 {
-		h.extend(fmt.Sprint("https://push.example k", i), time.Now().Add(time.Hour))
+		h.extend(ofUser("https://push.example", subscriptionKey{kid: fmt.Sprint("k", i)}), time.Now().Add(time.Hour))
 	}
 	if len(h.until) > maxHolds || !h.extend("https://push.example", time.Now().Add(time.Hour)) {
 		t.Errorf("%d holds", len(h.until))

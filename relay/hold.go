@@ -24,12 +24,18 @@ type holds struct {
 	tries map[string]int // failures in a row, for those that do not say how long
 }
 
-// ofUser names one user at a push service.
-func ofUser(origin string, k subscriptionKey) string { return origin + " " + k.kid }
+// ofUser names one user at a push service, by a digest: it is kept for as long as the hold, and does not say who that is, so
+// that it may outlast the user's erasure.
+func ofUser(origin string, k subscriptionKey) string {
+	digest := sha256.Sum256([]byte(origin + " " + k.kid))
+	return userMark + jws.Encode(digest[:16])
+}
+
+const userMark = "user "
 
 // held is a hold as it is kept.
 type held struct {
-	Origin string `json:"origin"` // and the user's kid, if it is for one
+	Origin string `json:"origin"` // or what ofUser says
 	Until  int64  `json:"until"`  // unix milliseconds
 }
 
@@ -63,7 +69,7 @@ func (h *holds) extend(origin string, until time.Time) bool {
 				delete(h.until, o)
 			}
 		}
-		if len(h.until) >= maxHolds && strings.Contains(origin, " ") {
+		if len(h.until) >= maxHolds && strings.HasPrefix(origin, userMark) {
 			return false // the message itself waits
 		}
 	}
