@@ -66,8 +66,7 @@ func (r *Relay) answer(w http.ResponseWriter, q *http.Request, methods map[strin
 	handle := methods[q.Method]
 	if handle == nil {
 		w.Header().Set("Allow", allowed)
-		errMethod.write(w)
-		return
+		handle = func(http.ResponseWriter, *http.Request) error { return errMethod }
 	}
 	err := r.limits.addresses.take(r.clientAddress(q))
 	if err == nil && r.draining.Load() {

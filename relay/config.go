@@ -1,14 +1,16 @@
 package relay
 
 import (
+	"crypto/tls"
 	"encoding/json/v2"
 	"errors"
 	"fmt"
 	"net/netip"
-	"net/url"
 	"os"
 	"strings"
 	"time"
+
+	"github.com/kms-enclave/kms-enclave/webpush"
 )
 
 // Config is everything that an operator decides. Its JSON form is that of the configuration file.
@@ -117,6 +119,11 @@ func (c *Config) Check() error {
 	refuse(c.DrainTime < 0 || c.DrainTime > Duration(10*time.Minute), "drainTime: got %s, wanted up to 10m", time.Duration(c.DrainTime))
 	refuse(c.Log != "text" && c.Log != "json", "log: got %q, wanted text or json", c.Log)
 	wrong = append(wrong, c.Limits.check())
+	if c.TLSCertificate != "" && c.TLSKey != "" {
+		if _, err := tls.LoadX509KeyPair(c.TLSCertificate, c.TLSKey); err != nil {
+			wrong = append(wrong, fmt.Errorf("tls: %w", err))
+		}
+	}
 	if _, err := newServices(*c); err != nil {
 		wrong = append(wrong, err)
 	}
@@ -124,12 +131,16 @@ func (c *Config) Check() error {
 }
 
 func (c *Config) checkOrigin() error {
-	u, err := url.Parse(c.Origin)
-	loopback := err == nil && u.Scheme == "http" && (u.Hostname() == "localhost" || u.Hostname() == "127.0.0.1" || u.Hostname() == "::1")
-	if err != nil || u.Scheme != "https" && !loopback || u.Host == "" || c.Origin != u.Scheme+"://"+strings.ToLower(u.Host) {
+	origin := c.Origin
+	if rest, ok := strings.CutPrefix(origin, "http://"); ok {
+		if host, port, _ := strings.Cut(rest, ":"); (host == "localhost" || host == "127.0.0.1") && port != "80" {
+			origin = "https://" + rest
+		}
+	}
+	// What tokens are made out to is the origin as browsers and the enclave write it: in small letters, without a port of its own.
+	if canonical, err := webpush.Audience(origin); err != nil || canonical != origin {
 		return fmt.Errorf("origin: got %q, wanted the origin that clients know, such as https://relay.example", c.Origin)
 	}
-
 	return nil
 }
 

@@ -118,7 +118,9 @@ func (d *delivery) refused(ctx context.Context, s *service, origin, token string
 		r.markGone(ctx, d.key, d.Generation)
 		return verdict{outcome: outcomeGone, status: answer.Status}, false
 	case errors.Is(answer, webpush.ErrUnauthorized):
-		r.dropToken(ctx, d.key, token)
+		if !r.dropToken(ctx, d.key, token) {
+			return d.wait(backOff(d.deliveries)), false // or the same token would be tried again at once
+		}
 		return verdict{}, true
 	case errors.Is(answer, webpush.ErrTooLarge):
 		return verdict{outcome: outcomeTooLarge, status: answer.Status}, false
@@ -221,8 +223,9 @@ func (r *Relay) markGone(ctx context.Context, k subscriptionKey, generation stri
 	r.tell(newsSubscription, k)
 }
 
-// dropToken takes a token that a push service refused out of the stash, and asks for others if few are left.
-func (r *Relay) dropToken(ctx context.Context, k subscriptionKey, token string) {
+// dropToken takes a token that a push service refused out of the stash, and asks for others if few are left. It reports whether the
+// stash is without it.
+func (r *Relay) dropToken(ctx context.Context, k subscriptionKey, token string) bool {
 	var left *subscription
 	_, err := r.subs.update(ctx, k, func(s *subscription) (*subscription, error) {
 		left = s.without(token)
@@ -230,11 +233,12 @@ func (r *Relay) dropToken(ctx context.Context, k subscriptionKey, token string) 
 	})
 	if err != nil {
 		r.log.Warn("a token that was refused cannot be dropped", "subscription", short(k), "error", err)
-		return
+		return false
 	}
 	if left != nil {
 		r.callForTokens(ctx, k, left)
 	}
+	return true
 }
 
 // callForTokens writes a tokens event if the stash is low and this was not said yet.

@@ -29,7 +29,7 @@ func newMetrics(r *Relay) *metrics {
 	m := &metrics{
 		registry:  prometheus.NewRegistry(),
 		requests:  prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kms_relay_request_seconds", Help: "Requests by route, method and status."}, []string{"route", "method", "status"}),
-		problems:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kms_relay_problems_total", Help: "Requests that were answered with a problem, by its code."}, []string{"code"}),
+		problems:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kms_relay_problems_total", Help: "Requests of /v1 that were answered with a problem, by its code."}, []string{"code"}),
 		messages:  prometheus.NewCounter(prometheus.CounterOpts{Name: "kms_relay_accepted_total", Help: "Messages that were accepted."}),
 		outcomes:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kms_relay_outcomes_total", Help: "Messages by what became of them."}, []string{"outcome"}),
 		attempts:  prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kms_relay_attempt_seconds", Help: "Attempts by push service and how they ended."}, []string{"service", "result"}),

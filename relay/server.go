@@ -18,7 +18,7 @@ import (
 func (r *Relay) Serve(ctx context.Context, listeners ...net.Listener) error {
 	server, err := r.httpServer()
 	if err != nil {
-		return err
+		return errors.Join(err, r.Close(ctx))
 	}
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json/jsontext"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -64,6 +65,13 @@ func runRelay(ctx context.Context, u *ui, args []string) error {
 	if err := u.parse(f, args); err != nil {
 		return err
 	}
+	kept := map[string]*string{} // an empty value is one: it takes away what a variable or the file says
+	f.Visit(func(flag *flag.Flag) {
+		if value := given[flag.Name]; value != nil {
+			kept[flag.Name] = value
+		}
+	})
+	given = kept
 	config, err := relayConfig(*file, given, os.LookupEnv)
 	if err != nil {
 		return err
@@ -88,8 +96,10 @@ func relayConfig(file string, given map[string]*string, lookup func(string) (str
 		if err := set(&config, s, s.Variable(), variable, ok); err != nil {
 			return config, err
 		}
-		if err := set(&config, s, "--"+s.Name, *given[s.Name], *given[s.Name] != ""); err != nil {
-			return config, err
+		if flag := given[s.Name]; flag != nil {
+			if err := set(&config, s, "--"+s.Name, *flag, true); err != nil {
+				return config, err
+			}
 		}
 	}
 	if err := config.Check(); err != nil {

@@ -21,17 +21,14 @@ func TestRelayPrecedence(t *testing.T) {
 	if err := os.WriteFile(file, []byte(`{"origin":"https://file.example","data":"file","addr":"file:1","log":"json"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	given := map[string]*string{}
-	for _, s := range relay.Settings {
-		given[s.Name] = new(string)
-	}
-	*given["origin"] = "https://flag.example"
-	variables := map[string]string{"KMS_RELAY_ORIGIN": "https://variable.example", "KMS_RELAY_DATA": "variable"}
+	origin, none := "https://flag.example", ""
+	given := map[string]*string{"origin": &origin, "ca": &none}
+	variables := map[string]string{"KMS_RELAY_ORIGIN": "https://variable.example", "KMS_RELAY_DATA": "variable", "KMS_RELAY_CA": "variable.pem"}
 	c, err := relayConfig(file, given, func(name string) (string, bool) { v, ok := variables[name]; return v, ok })
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Origin != "https://flag.example" || c.Data != "variable" || c.Addr != "file:1" || c.Log != "json" || c.Stream != relay.Default().Stream {
+	if c.Origin != "https://flag.example" || c.Data != "variable" || c.Addr != "file:1" || c.Log != "json" || c.CA != "" || c.Stream != relay.Default().Stream {
 		t.Errorf("%+v", c)
 	}
 }
