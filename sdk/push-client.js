@@ -68,9 +68,11 @@ export class RelayClient {
    * @param {string} token of scope register, as for all that follow
    * @param {{ subscription: PushSubscriptionJSON, publicKey: string, tokens: string[] }} registration
    * @param {Options} options
+   * @returns {Promise<{ created: boolean, sent: number }>} whether the relay knew nothing of it before, and so counts from zero
    */
   async register(id, token, { subscription: { endpoint, expirationTime = null, keys }, publicKey, tokens }, options) {
-    return this.#state(await this.#ask("PUT", this.#path(id), token, { subscription: { endpoint, expirationTime, keys }, publicKey, tokens }, options));
+    const { status, answer } = await this.#ask("PUT", this.#path(id), token, { subscription: { endpoint, expirationTime, keys }, publicKey, tokens }, options);
+    return { created: status === 201, sent: this.#state(answer).sent };
   }
 
   /**
@@ -80,7 +82,7 @@ export class RelayClient {
    * @param {Options} options
    */
   async stash(id, token, tokens, options) {
-    return this.#state(await this.#ask("PUT", `${this.#path(id)}/tokens`, token, { tokens }, options));
+    return this.#state((await this.#ask("PUT", `${this.#path(id)}/tokens`, token, { tokens }, options)).answer);
   }
 
   /**
@@ -89,7 +91,7 @@ export class RelayClient {
    * @param {Options} options
    */
   async state(id, token, options) {
-    return this.#state(await this.#ask("GET", this.#path(id), token, undefined, options));
+    return this.#state((await this.#ask("GET", this.#path(id), token, undefined, options)).answer);
   }
 
   /**
@@ -138,7 +140,7 @@ export class RelayClient {
    * @param {string | undefined} token
    * @param {object | undefined} body
    * @param {Options} options
-   * @returns {Promise<unknown>} the JSON of the answer; undefined if it has no body
+   * @returns {Promise<{ status: number, answer: unknown }>} the JSON of the answer; undefined if it has no body
    * @throws {KmsError} of a problem, see PROBLEMS; `timeout` or `interrupted` if there is no answer, `cancelled` if the signal fired
    */
   async #ask(method, path, token, body, { signal }) {
@@ -171,7 +173,7 @@ export class RelayClient {
       const response = await this.#fetch(method, path, token, body, { accept: "application/json" }, stop.signal);
       if (!response.ok) throw await this.#problem(response);
       const text = await bounded(response);
-      return text === "" ? undefined : parsed(text);
+      return { status: response.status, answer: text === "" ? undefined : parsed(text) };
     } catch (error) {
       throw this.#failure(error, stop.signal, signal);
     } finally {

@@ -82,7 +82,7 @@ class Attempt {
     const lease = running ?? (await kms.lease.grant(termsOf(plan, key.kid, subscription.endpoint), call)).lease;
     this.#lease = lease;
     demandService(lease, subscription.endpoint);
-    Object.assign(record, { endpoint: subscription.endpoint, lease: lease.id, leaseUntil: endOf(lease) });
+    Object.assign(record, { endpoint: subscription.endpoint, lease: lease.id, leaseUntil: endOf(lease), perHour: lease.perHour, perDay: lease.perDay });
     await this.#register(client, record, subscription);
     this.step = "record";
     const active = /** @type {Record} */ ({ ...record, state: "active" });
@@ -96,7 +96,7 @@ class Attempt {
     const registered = !(await browser.registrationOf(this.#plan.scope));
     const { origin: enclave, account } = this.#kms.release;
     /** @type {Record} */ const record = {
-      ...this.#plan, state: "begun", enclave, account, registered, id: newId(), kid, publicKey: raw, endpoint: "", lease: "", leaseUntil: 0, former: [],
+      ...this.#plan, perHour: this.#plan.perHour ?? 0, perDay: this.#plan.perDay ?? 0, state: "begun", enclave, account, registered, id: newId(), kid, publicKey: raw, endpoint: "", lease: "", leaseUntil: 0, former: [],
     };
     await store.write(record, { anew: true });
     this.#record = record;

@@ -8,6 +8,7 @@ import { RelayClient } from "./push-client.js";
 import { newId, termsOf } from "./push-grant.js";
 import { dropToken, endOf, farewellFor, keyFor, lookAt, now, registerToken, stashFor, successorOf } from "./push-lease.js";
 import { finish } from "./push-revoke.js";
+import { noticed } from "./push-status.js";
 import * as store from "./push-store.js";
 
 /** @typedef {import("./kms.d.ts").Kms} Kms */
@@ -65,16 +66,15 @@ async function running(kms, record, call) {
  * @returns {Promise<Record>}
  */
 async function another(kms, record, rotate, call) {
-  const active = await successorOf(kms, record.kid, call);
-  let farewell;
-  if (rotate && active?.kid === record.kid) {
-    farewell = await farewellFor(kms, record, call);
-    await kms.keys.rotate({ kid: record.kid }, call);
+  let key = await successorOf(kms, record.kid, call);
+  if (rotate && key?.kid === record.kid) {
+    const farewell = await farewellFor(kms, record, call);
+    ({ key } = await kms.keys.rotate({ kid: record.kid }, call));
     // The lease ended with the key: what follows may fail, and this is still to be said to the relay.
     if (farewell) record.former = [...record.former, farewell];
     await store.amend(record.scope, { former: record.former, leaseUntil: Math.min(record.leaseUntil, now()) });
   }
-  const key = (await successorOf(kms, record.kid, call)) ?? (await keyFor(kms, record.relay, call)).key;
+  key ??= (await keyFor(kms, record.relay, call)).key;
   if (key.kid === record.kid) return { ...record };
   dropToken(record);
   return { ...record, kid: key.kid, publicKey: key.publicKey.raw, id: newId(), lease: "" };
@@ -124,10 +124,23 @@ async function earlier(kms, { kid, relay }, service, call) {
 async function registered(kms, before, record, subscription, call) {
   const tokens = await stashFor(kms, record, call);
   const token = await registerToken(kms, record, call);
-  await new RelayClient(record.relay).register(record.id, token, { subscription: subscription.toJSON(), publicKey: record.publicKey, tokens }, call);
+  const began = Date.now();
+  const { created, sent } = await new RelayClient(record.relay).register(record.id, token, { subscription: subscription.toJSON(), publicKey: record.publicKey, tokens }, call);
   const anew = record.id !== before.id; // the relay counts from zero, too
   await store.write(record, { anew });
-  if (!anew) await store.recount(record.scope, (counted) => void delete counted.changed);
+  if (created && !anew) await store.recount(record.scope, (counted) => forgive(counted, sent, began));
   if (record.former.length > 0) await finish(record);
   return record;
+}
+
+/**
+ * A relay that has lost what it knew counts from zero: what arrived before is not strange for that, nor what was found strange meanwhile.
+ *
+ * @param {import("./push-store.js").Counted} counted
+ * @param {number} sent
+ * @param {number} began milliseconds, before the relay was told
+ */
+function forgive(counted, sent, began) {
+  counted.alerts = counted.alerts.filter(({ kind, first }) => kind !== "unexplained" || first < began);
+  counted.noted = (counted.noted ?? 0) + Math.max(0, counted.arrived - sent - noticed(counted));
 }

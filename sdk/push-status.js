@@ -71,10 +71,11 @@ async function compared(kms, record, call) {
     const client = new RelayClient(record.relay);
     const token = await registerToken(kms, record, call);
     // Counted before the relay is asked: what comes meanwhile is in neither number, or explained.
-    const { arrived } = (await store.read(record.scope)).counted;
+    const { counted } = await store.read(record.scope);
+    const { arrived } = counted;
     let relay = await client.state(record.id, token, call);
     for (const wait of RECEIPT_WAITS_MS) {
-      if (arrived <= relay.sent) break;
+      if (arrived - relay.sent <= noticed(counted)) break; // nothing new to be explained
       await sleep(wait, call.signal);
       relay = await client.state(record.id, token, call);
     }
@@ -87,15 +88,22 @@ async function compared(kms, record, call) {
 }
 
 /**
+ * How many unexplained pushes the user was told of, or is being told of.
+ *
+ * @param {Counted} counted
+ */
+export const noticed = ({ noted = 0, alerts }) => noted + (alerts.find(({ kind }) => kind === "unexplained")?.times ?? 0);
+
+/**
  * Notes how many there are, once: those that the user has seen are taken off.
  *
  * @param {Counted} counted
  * @param {number} unexplained
  */
 function notice(counted, unexplained) {
+  if (unexplained <= noticed(counted)) return;
   const times = unexplained - (counted.noted ?? 0);
   const before = counted.alerts.find(({ kind }) => kind === "unexplained");
-  if (times <= (before?.times ?? 0)) return;
   const at = Date.now();
   if (before) Object.assign(before, { last: at, times });
   else counted.alerts.push({ kind: "unexplained", first: at, last: at, times });

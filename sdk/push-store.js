@@ -31,8 +31,8 @@ const STORES = Object.freeze(["relays", "arrivals"]);
  * @property {string} contact
  * @property {number} lifeSeconds
  * @property {number} tokenSeconds
- * @property {number} [perHour]
- * @property {number} [perDay]
+ * @property {number} perHour of the lease; 0 until there is one, unless the app wants another than usual
+ * @property {number} perDay likewise
  * @property {number} stash
  * @property {number} [restockedAt] when the relay was last given one because it said that it runs low
  * @property {number} pushesPerHour
@@ -55,7 +55,6 @@ const STORES = Object.freeze(["relays", "arrivals"]);
  * @property {number[]} recent of the last hour
  * @property {{ -readonly [M in keyof import("./push.d.ts").PushAlert]: import("./push.d.ts").PushAlert[M] }[]} alerts
  * @property {number} [noted] how many unexplained pushes the user has been told of
- * @property {boolean} [changed] the browser has ended or replaced the subscription
  */
 
 /** @returns {Counted} */

@@ -3,7 +3,7 @@
 import { KmsError, asKmsError } from "./errors.js";
 import { RelayClient, sleep } from "./push-client.js";
 import { eventsOf } from "./push-events.js";
-import { dropToken, registerToken } from "./push-lease.js";
+import { dropToken, now, registerToken } from "./push-lease.js";
 import { isLow } from "./push-status.js";
 import * as store from "./push-store.js";
 
@@ -16,7 +16,6 @@ const SILENCE_MS = 45_000; // a relay says something every 15 seconds
 const MIN_WAIT_MS = 1000; // before it is asked again
 const MAX_WAIT_MS = 60_000;
 const RENEW_SHARE = 1 / 2; // of the tokens that an hour has, which a relay that says that it has none can have taken
-const PER_HOUR = 60; // the enclave's default
 
 export class Watch {
   #kms;
@@ -144,10 +143,9 @@ export class Watch {
     const { record } = await store.read(this.#scope);
     if (!record || !isLow(tokens, record)) return {};
     // A relay could say so all the time, in every tab, and leave nothing for the others.
-    const pause = (3600 * record.stash) / ((record.perHour ?? PER_HOUR) * RENEW_SHARE);
-    const now = Math.floor(Date.now() / 1000);
-    if (now - (record.restockedAt ?? 0) < pause) return {};
-    await store.amend(this.#scope, { restockedAt: now });
+    const pause = (3600 * record.stash) / (record.perHour * RENEW_SHARE);
+    if (now() - (record.restockedAt ?? 0) < pause) return {};
+    await store.amend(this.#scope, { restockedAt: now() });
     try {
       return { renewed: await this.#renew() };
     } catch (error) {

@@ -113,10 +113,7 @@
   }
 
   // The subscription cannot be registered at the relay from here: the enclave needs a page.
-  async function changed() {
-    await attempt(() => edit((counted) => void (counted.changed = true)));
-    await tell({ kmsPush: "subscription" });
-  }
+  const changed = () => tell({ kmsPush: "subscription" });
 
   /** @param {object} message */
   async function tell(message) {

@@ -44,7 +44,7 @@ export interface PushAlert {
   readonly times: number;
 }
 
-/** What the service worker of a scope has counted since it was registered at the relay under this `id`. A relay that has lost its data counts from zero, so what arrived before looks `unexplained` then. */
+/** What the service worker of a scope has counted since it was registered at the relay under this `id`. A relay that has lost its data counts from zero; `resubscribe` takes that into account. */
 export interface Arrivals {
   readonly arrived: number;
   /** Of these, what could not be shown at all: the browser did not let it. */

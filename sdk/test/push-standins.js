@@ -185,13 +185,14 @@ export class World {
     if (wrong) return problem(wrong.status, wrong.problem, wrong.headers);
     const id = pathname.split("/")[3];
     if (!init.headers.authorization) return problem(401, "unauthorized");
-    if (name === "PUT") this.relay.set(id, { ...JSON.parse(init.body), sent: 0 });
+    const created = name === "PUT" && !this.relay.has(id);
+    if (name === "PUT") this.relay.set(id, { ...JSON.parse(init.body), sent: this.relay.get(id)?.sent ?? 0 });
     const known = this.relay.get(id);
     if (!known) return problem(404, "unknown-subscription");
     if (name === "PUT /tokens") known.tokens = JSON.parse(init.body).tokens;
     if (name === "DELETE") this.relay.delete(id);
     if (name === "DELETE") return new Response(null, { status: 204 });
-    return Response.json({ id, sent: known.sent, failed: 0, queued: 0, tokens: { left: known.tokens.length, until: this.now() + 3600 }, state: "active" });
+    return Response.json({ id, sent: known.sent, failed: 0, queued: 0, tokens: { left: known.tokens.length, until: this.now() + 3600 }, state: "active" }, { status: created ? 201 : 200 });
   }
 }
 

@@ -119,17 +119,15 @@ test("a click brings an open page to the front, or opens one", async () => {
   assert.deepEqual([opened.length, told], [1, ["focus", { kmsPush: "click", scope: SCOPE, data: { thread: 7 } }]]);
 });
 
-test("a subscription that the browser has changed is remembered, and pages are told", async () => {
+test("of a subscription that the browser has changed pages are told", async () => {
   await allowed();
   windows = [page()];
   classic.handlePush({ show });
   await fire("pushsubscriptionchange");
-  assert.equal((await counted()).changed, true);
   assert.deepEqual(told, [{ kmsPush: "subscription", scope: SCOPE }]);
 });
 
-test("the module is the same as the script; options are checked", () => {
-  assert.equal(handlePush, classic.handlePush);
+test("options are checked, through the module", () => {
   assert.throws(() => handlePush({}), TypeError);
   assert.throws(() => handlePush({ show, open: "https://other.example/" }), TypeError);
 });

@@ -230,6 +230,22 @@ test("resubscribe: the key and the lease that serve are kept, and nobody is aske
   assert.notEqual(world.relay.get(relay.id).subscription.endpoint, endpoint);
 });
 
+test("resubscribe at a relay that has lost what it knew: what arrived before is not strange for that, and a theft before and after is", { timeout: 30_000 }, async () => {
+  const relay = await allow();
+  await store.recount(SCOPE, (counted) => void (counted.arrived = 3));
+  world.relay.get(relay.id).sent = 2;
+  assert.equal((await relay.status()).arrivals.alerts[0].times, 1);
+  world.relay.clear();
+  await relay.resubscribe();
+  assert.deepEqual((await relay.status()).arrivals.alerts.map(({ times }) => times), [1]);
+  await relay.noteAlerts();
+  const began = Date.now();
+  assert.deepEqual((await relay.status()).arrivals.alerts, []);
+  assert.ok(Date.now() - began < 400, "nothing is waited for that is known");
+  await store.recount(SCOPE, (counted) => void (counted.arrived = 4));
+  assert.equal((await relay.status()).arrivals.alerts.length, 1);
+});
+
 test("resubscribe: after a rotation another key, lease and id; a no leaves something to try again", async () => {
   const relay = await allow();
   const { id, kid } = relay;

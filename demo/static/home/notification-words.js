@@ -1,7 +1,7 @@
 // What can be wrong with notifications, in words.
 
 /** Whether a relay has no record of the subscription any more. */
-export const isForgotten = (problem) => problem?.details?.problem === "unknown-subscription";
+const isForgotten = (problem) => problem?.details?.problem === "unknown-subscription";
 
 /** What a relay's subscription wants before it can be used again, if it does. */
 export function endedWords({ leaseUntil, subscription, relay, problem }) {

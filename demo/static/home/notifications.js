@@ -7,7 +7,7 @@ import { byId, facts, h, time, when } from "../dom.js";
 import { offered, without } from "../relays.js";
 import { button, redraw, say } from "./act.js";
 import { handOver, outcomeOf } from "./friend.js";
-import { alertOf, endedWords, isForgotten, problemOf, unfinished, worded } from "./notification-words.js";
+import { alertOf, endedWords, problemOf, unfinished, worded } from "./notification-words.js";
 import { many } from "./words.js";
 
 const HOURS = 12;
@@ -146,15 +146,9 @@ export class Notifications {
     return `${name} is stopped. Its key and its subscription are gone, so every token that is still about is worthless. No other relay was touched.${forgotten ? "" : " It could not be told to forget you, and can do nothing with what it remembers."}${rest}`;
   }
 
-  /** lost: the relay's data is, and nothing was strange before: it counts from zero, so what it sent earlier is not strange either. */
-  async resubscribe(relay, name, lost) {
+  async resubscribe(relay, name) {
     await permitted();
-    await this.#ask(async () => {
-      await relay.resubscribe();
-      if (!lost) return;
-      await relay.status();
-      await relay.noteAlerts();
-    });
+    await this.#ask(() => relay.resubscribe());
     return `${name} can reach you again.`;
   }
 
@@ -163,15 +157,9 @@ export class Notifications {
     return `${name} may notify you for another ${HOURS} hours.`;
   }
 
-  /** Work that may ask the user; everything is read again after it. */
+  /** Work that may ask the user; the session draws everything anew after it. */
   async #ask(work) {
-    try {
-      return await this.#session.ask(work);
-    } catch (error) {
-      throw worded(error);
-    } finally {
-      this.look();
-    }
+    return await this.#session.ask(work).catch((error) => { throw worded(error); });
   }
 }
 
@@ -228,8 +216,8 @@ class Card {
     this.#watch = this.relay?.watch((event) => this.#heard(event));
   }
 
-  async #connectsAgain({ problem, arrivals }) {
-    const said = await this.#section.resubscribe(this.relay, this.#offer.name, isForgotten(problem) && arrivals.alerts.length === 0);
+  async #connectsAgain() {
+    const said = await this.#section.resubscribe(this.relay, this.#offer.name);
     this.#watches();
     return said;
   }
@@ -296,7 +284,7 @@ class Card {
       broken ? h("p", { class: "notice", "data-tone": "warn" }, broken) : null,
       arrivals.alerts.length > 0 ? this.#alerts(arrivals.alerts) : null,
       h("p", { class: "actions" },
-        over || broken ? this.#button("again", over ? `Allow for ${HOURS} more hours…` : "Connect again", () => this.#connectsAgain(status), "primary") : this.#button("test", "Send a test message", () => this.#test(), "primary"),
+        over || broken ? this.#button("again", over ? `Allow for ${HOURS} more hours…` : "Connect again", () => this.#connectsAgain(), "primary") : this.#button("test", "Send a test message", () => this.#test(), "primary"),
         advice.includes("renew-lease") ? this.#button("extend", `Allow for ${HOURS} more hours…`, () => this.#section.extend(this.relay, name)) : null,
         this.#button("stop", "Stop…", () => this.#section.stop(this.relay, name), "danger")),
     ];
