@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/kms-enclave/kms-enclave/internal/must"
 )
 
 // TestSend: what is accepted arrives, decrypted as a user agent does it, over HTTP/2, and is counted.
@@ -33,9 +35,7 @@ func TestNoPlaintext(t *testing.T) {
 	t.Parallel()
 	push := newPushService(t)
 	g, u := newRig(t, push), newUser(t)
-	push.set(func(p *pushService) {
-		p.answer = func(_ int, w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(500); return true }
-	})
+	push.set(func(p *pushService) { p.answer = status(1<<30, 503, "Retry-After", "60") })
 	const secret = "the-quick-brown-plaintext"
 	g.register(u, "a-subscription-of-mine", push, "/secret-path")
 	g.send(u, "a-subscription-of-mine", secret, "Idempotency-Key", "key-1")
@@ -47,7 +47,17 @@ func TestNoPlaintext(t *testing.T) {
 			t.Errorf("Idempotency-Key in %s", r.subject)
 		}
 	}
+	eventually(t, "an attempt that is told", func() bool { return len(g.records(g.relay.store.prefix+".hold.>")) == 1 })
+	k := subscriptionKey{u.kid, "a-subscription-of-mine"}
+	sub := must.Get[*subscription](t)(g.relay.subs.read(t.Context(), k))
+	relay := g.relay
 	g.close()
+	relay.dropToken(t.Context(), k, sub.Tokens[0].Token) // the storage is gone: that is told, too
+	for _, told := range []string{"push service is left alone", "a token that was refused cannot be dropped", short(k)} {
+		if !strings.Contains(g.log.String(), told) {
+			t.Errorf("%q is not in the log: %s", told, g.log)
+		}
+	}
 	for _, bad := range []string{secret, "secret-path", u.kid, "eyJ", "a-subscription-of-mine"} {
 		if strings.Contains(g.log.String(), bad) {
 			t.Errorf("%q in the log: %s", bad, g.log)
