@@ -79,7 +79,7 @@ func newFriend(relays []Relay) *friend {
 	}
 }
 
-// serve answers below friendPath. Only the app's own pages are answered.
+// serve answers below friendPath. No other site's pages are answered.
 func (f *friend) serve(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", "POST")

@@ -61,7 +61,7 @@ type counted struct {
 }
 
 const (
-	maxBatch      = 300       // changes of up to two records and a tally; JetStream takes a thousand in a batch
+	maxBatch      = 300       // changes of a record and a tally; JetStream takes a thousand in a batch
 	maxBatchBytes = 512 << 10 // a batch is one entry of a cluster's log
 	maxTallies    = 50_000    // that are remembered
 )

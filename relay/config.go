@@ -44,14 +44,14 @@ type Service struct {
 
 // Limits bound what one user, one address and all together may do.
 type Limits struct {
-	UserRate     float64 `json:"userRate"` // requests per second of one user
+	UserRate     float64 `json:"userRate"` // requests per second of one user, with tokens of one scope
 	UserBurst    int     `json:"userBurst"`
 	AddressRate  float64 `json:"addressRate"` // requests per second from one IPv4 address or IPv6 /64
 	AddressBurst int     `json:"addressBurst"`
 	Queued       int64   `json:"queued"`      // messages of one subscription that may wait
 	UserStreams  int     `json:"userStreams"` // event streams of one user that are open at a time
 	Streams      int     `json:"streams"`     // event streams of all
-	Connections  int     `json:"connections"` // connections of clients
+	Connections  int     `json:"connections"` // connections of clients, on each address that is listened on
 }
 
 // Duration is a time.Duration that JSON has as text, such as "30s".

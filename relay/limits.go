@@ -105,7 +105,7 @@ type streams struct {
 
 func newStreams(l Limits) *streams { return &streams{limits: l, users: map[string]int{}} }
 
-// open counts one more; errTooMany if a user, or all, have as many as may be.
+// open counts one more; errTooMany if the user has as many as may be, errUnavailable if all have.
 func (s *streams) open(kid string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -41,12 +41,12 @@ or Ctrl-C, and then lets what is in flight end.
   --attempt-time T       how long a push service may take (default: 20s)
   --drain-time T         what is in flight gets so long to end (default: 10s)
   --log text|json        how to log, on stderr (default: text)
-  --config FILE          JSON with all this, and the limits. Every flag is also a variable such as
+  --config FILE          JSON with all this, and the limits. Every flag above is also a variable such as
                          KMS_RELAY_MAX_STORE; a flag wins over a variable, and that over the file
   --check                like check: say what is wrong, or print what is in effect, and end
   --json                 print one line when ready, {"url":...,"origin":...}, and nothing else
 
-enclave relay check --config FILE opens nothing. docs/relay.md is the operator's guide.
+enclave relay check --config FILE opens no storage and no port. docs/relay.md is the operator's guide.
 `
 
 func runRelay(ctx context.Context, u *ui, args []string) error {
